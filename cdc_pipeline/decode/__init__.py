@@ -1,0 +1,13 @@
+"""Segments to changes, in the data's order.
+
+`segment.py` header, markers, bodies (`compression.py`, `encryption.py`); `section_cy.py` the compiled loop over the
+entries of a section; `arrow.py` its buffers as a `ChangeBatch`; `reader.py` ties them together; `mutations.py` prints.
+"""
+
+from cdc_pipeline.decode.encryption import KeyProvider
+from cdc_pipeline.decode.mutations import dump_lines
+from cdc_pipeline.decode.reader import Damage, DecodedBatch, Decoder
+from cdc_pipeline.decode.section_cy import COMPILED
+from cdc_pipeline.decode.segment import VERSIONS, SegmentFile
+
+__all__ = ["COMPILED", "VERSIONS", "Damage", "DecodedBatch", "Decoder", "KeyProvider", "SegmentFile", "dump_lines"]

@@ -1,0 +1,75 @@
+"""Bodies of compressed sections (format document, 4.1): one block a section, by the classes of `io.compress`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cramjam
+
+Decompress = Callable[[bytes, int], bytes]
+"""(block, uncompressed length of the section) -> plain bytes; raises `ValueError` or cramjam's error."""
+
+_PACKAGE = "org.apache.cassandra.io.compress."
+LARGEST_SECTION = 2**31 - 1
+
+
+def _lz4(block: bytes, length: int) -> bytes:
+    """A little-endian length, then a raw LZ4 block."""
+    if len(block) < 4:
+        raise ValueError(f"an LZ4 block of at least 4 bytes expected, found {len(block)}")
+    inner = int.from_bytes(block[:4], "little")
+    if inner != length:
+        raise ValueError(f"the LZ4 block's length expected {length}, found {inner}")
+    if length == 0:
+        return b""
+    if length > 255 * len(block):  # LZ4 cannot expand further: do not allocate what a damaged length asks for
+        raise ValueError(f"{length} bytes expected from an LZ4 block of {len(block)}")
+    return bytes(cramjam.lz4.decompress_block(block[4:], output_len=length))
+
+
+def _snappy(block: bytes, length: int) -> bytes:
+    """A raw Snappy block."""
+    return bytes(cramjam.snappy.decompress_raw(block)) if length else b""
+
+
+def _deflate(block: bytes, length: int) -> bytes:
+    """A zlib stream."""
+    return bytes(cramjam.zlib.decompress(block)) if length else b""
+
+
+def _zstd(block: bytes, length: int) -> bytes:
+    """A Zstandard frame."""
+    return bytes(cramjam.zstd.decompress(block)) if length else b""
+
+
+def _noop(block: bytes, length: int) -> bytes:
+    return block
+
+
+_BY_CLASS: dict[str, Decompress] = {
+    "LZ4Compressor": _lz4,
+    "SnappyCompressor": _snappy,
+    "DeflateCompressor": _deflate,
+    "ZstdCompressor": _zstd,
+    "NoopCompressor": _noop,
+}
+
+
+def decompressor(compression_class: str) -> Decompress:
+    """The function of a `compressionClass`; `LookupError` when it is none of Cassandra's."""
+    raw = _BY_CLASS[compression_class.removeprefix(_PACKAGE)]
+
+    def checked(block: bytes, length: int) -> bytes:
+        try:
+            plain = raw(block, length)
+        except cramjam.DecompressionError as error:
+            raise ValueError(f"a block that does not decompress ({error})") from None
+        if len(plain) != length:
+            raise ValueError(f"{length} bytes expected from the block, found {len(plain)}")
+        return plain
+
+    return checked
+
+
+lz4 = _lz4
+"""LZ4 alone, for the chunks of encrypted sections."""

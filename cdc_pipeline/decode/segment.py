@@ -1,0 +1,187 @@
+"""A segment file: header, sync markers, section bodies (format document, sections 2 to 4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cdc_pipeline.change import parse_segment_name
+from cdc_pipeline.decode.compression import LARGEST_SECTION, decompressor
+from cdc_pipeline.decode.encryption import KeyProvider, decrypt_section
+from cdc_pipeline.errors import ConfigurationError, HeaderError, MarkerError, SectionError, UnsupportedVersion
+
+VERSIONS = (6, 7, 8)
+"""Segment versions this decoder reads: Cassandra 3.0 to 5.0."""
+
+_MARKER = 8
+
+Body = Callable[[bytes], bytes]
+"""(the bytes between a marker and the next) -> the entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A segment header (section 2); `length` is where the first marker lies, bytes."""
+
+    version: int
+    segment_id: int
+    length: int
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section: where its marker lies in the file, its logical start (3.5), and its entries."""
+
+    file_offset: int
+    logical_start: int
+    data: bytes
+
+    @property
+    def logical_end(self) -> int:
+        """The logical position behind its last byte."""
+        return self.logical_start + _MARKER + len(self.data)
+
+
+class SegmentFile:
+    """An open segment. Use as a context manager; an open one stays readable after Cassandra unlinks it."""
+
+    def __init__(self, path: Path, keys: KeyProvider | None = None) -> None:
+        self.name = path.name
+        self._fd = os.open(path, os.O_RDONLY)
+        try:
+            self.header = self._read_header()
+            self.overhead, self._body = _body_reader(self.name, self.header, keys)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __enter__(self) -> SegmentFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    @property
+    def size(self) -> int:
+        """The file's length now, bytes; it grows while compressed, encrypted and Direct I/O segments are written."""
+        return os.fstat(self._fd).st_size
+
+    def sections(self, after: int = 0, until: int | None = None) -> Iterator[Section | SectionError]:
+        """The sections in order that end beyond the logical position `after` and not beyond `until`.
+
+        A section that cannot be decompressed comes as its `SectionError`, and the walk goes on, as Cassandra's does.
+        Raises `MarkerError` where a marker is damaged or points outside of the file.
+        """
+        at = logical = self.header.length
+        while (until is None or logical < until) and (following := self._next_marker(at)) is not None:
+            length = following - at - _MARKER
+            if self.overhead:
+                length = int.from_bytes(self._pread(at + _MARKER, min(4, length)), "big")
+            if until is not None and logical + _MARKER + length > until:
+                return
+            if logical + _MARKER + length <= after:
+                logical += _MARKER + length
+                at = following
+                continue
+            try:
+                data = self._body(self._pread(at + _MARKER, following - at - _MARKER))
+            except ValueError as error:
+                yield SectionError(self.name, at, f"a section that cannot be read: {error}")
+                length = min(length, LARGEST_SECTION)
+            else:
+                yield Section(at, logical, data)
+            logical += _MARKER + length
+            at = following
+
+    def _next_marker(self, at: int) -> int | None:
+        """Where the section that starts at marker `at` ends; None at a clean end (3.1)."""
+        size = self.size
+        if size - at < _MARKER:
+            return None
+        raw = self._pread(at, _MARKER)
+        following = int.from_bytes(raw[:4], "big")
+        found = int.from_bytes(raw[4:], "big")
+        segment_id = self.header.segment_id
+        low_high_offset = (segment_id & 0xFFFFFFFF, segment_id >> 32, at)
+        expected = zlib.crc32(b"".join(part.to_bytes(4, "big") for part in low_high_offset))
+        if found != expected:
+            if following == 0 and found == 0:
+                return None
+            raise MarkerError(self.name, at, "marker CRC", expected=f"{expected:08x}", found=f"{found:08x}")
+        if not at + _MARKER <= following <= size:
+            expected_range = f"{at + _MARKER} to {size}"
+            raise MarkerError(self.name, at, "next marker at", expected=expected_range, found=following)
+        return following
+
+    def _read_header(self) -> Header:
+        raw = self._pread(0, 14)
+        if len(raw) < 14:
+            raise HeaderError(self.name, 0, "header of at least 14 bytes", expected=14, found=len(raw))
+        version = int.from_bytes(raw[:4], "big")
+        length = int.from_bytes(raw[12:14], "big")
+        rest = self._pread(14, length + 4)
+        if len(rest) < length + 4:
+            raise HeaderError(self.name, 14, "header bytes", expected=length + 4, found=len(rest))
+        checked = raw[:4] + raw[8:12] + raw[4:8] + length.to_bytes(4, "big") + rest[:length]
+        expected, found = zlib.crc32(checked), int.from_bytes(rest[length:], "big")
+        if expected != found:
+            raise HeaderError(self.name, 14 + length, "header CRC", expected=f"{expected:08x}", found=f"{found:08x}")
+        if version not in VERSIONS:
+            known = ", ".join(map(str, VERSIONS))
+            raise UnsupportedVersion(self.name, 0, "segment version", expected=known, found=version)
+        segment_id = int.from_bytes(raw[4:12], "big")
+        named = parse_segment_name(self.name)
+        if named is not None and named.id != segment_id:
+            raise HeaderError(self.name, 4, "segment id of the file name", expected=named.id, found=segment_id)
+        try:
+            parameters = json.loads(rest[:length] or b"{}")
+        except ValueError:
+            parameters = None
+        if not isinstance(parameters, dict):
+            raise HeaderError(self.name, 14, "header parameters", expected="a JSON object", found="something else")
+        return Header(version, segment_id, 18 + length, parameters)
+
+    def _pread(self, at: int, size: int) -> bytes:
+        return os.pread(self._fd, size, at)
+
+
+def _body_reader(name: str, header: Header, keys: KeyProvider | None) -> tuple[int, Body]:
+    """(bytes of length before a body, the function that makes its entries) by the header's parameters."""
+    cipher, alias = header.parameters.get("encCipher"), header.parameters.get("encKeyAlias")
+    if cipher and alias:
+        return 4, _encrypted(name, header, str(cipher), str(alias), keys)
+    compression = header.parameters.get("compressionClass")
+    if not compression:
+        return 0, bytes
+    try:
+        decompress = decompressor(str(compression))
+    except LookupError:
+        raise HeaderError(name, 14, "compressionClass", expected="one of Cassandra's", found=compression) from None
+
+    def compressed(body: bytes) -> bytes:
+        if len(body) < 4:
+            raise ValueError(f"a compressed section of at least 4 bytes expected, found {len(body)}")
+        return decompress(body[4:], int.from_bytes(body[:4], "big"))
+
+    return 4, compressed
+
+
+def _encrypted(name: str, header: Header, cipher: str, alias: str, keys: KeyProvider | None) -> Body:
+    if not cipher.startswith("AES/CBC/PKCS5"):
+        raise HeaderError(name, 14, "encCipher", expected="AES/CBC/PKCS5Padding", found=cipher)
+    key = keys.key(alias) if keys is not None else None
+    if key is None:
+        raise ConfigurationError(f"expected a key with alias {alias} for an encrypted segment, found none", where=name)
+    try:
+        iv = bytes.fromhex(str(header.parameters.get("encIV", "")))
+    except ValueError:
+        iv = b""
+    if len(iv) != 16:
+        raise HeaderError(name, 14, "encIV", expected="16 bytes", found=f"{len(iv)} bytes")
+    return lambda body: decrypt_section(body, key, iv)

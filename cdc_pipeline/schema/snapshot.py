@@ -1,0 +1,176 @@
+"""A schema snapshot: the rows of `system_schema` as JSON, and the tables made of them.
+
+The file holds `keyspaces, tables, columns, types, dropped_columns, views` under these names, values in plain JSON.
+Beside it, `schema_history/NNN.json` may hold earlier ones.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cdc_pipeline.errors import ConfigurationError, SchemaError
+from cdc_pipeline.schema.table import Column, ColumnKind, DroppedColumn, Table
+from cdc_pipeline.types import parse_type
+
+Row = Mapping[str, Any]
+UserTypes = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+
+SYSTEM_KEYSPACES = frozenset(
+    {
+        "system",
+        "system_schema",
+        "system_traces",
+        "system_auth",
+        "system_distributed",
+        "system_views",
+        "system_virtual_schema",
+        "system_cluster_metadata",
+    }
+)
+_NEEDED = ("keyspaces", "tables", "columns", "types")
+_LARGEST_MICROS = 2**63 - 1
+_KIND_ORDER = {ColumnKind.PARTITION_KEY: 0, ColumnKind.CLUSTERING: 1, ColumnKind.STATIC: 2, ColumnKind.REGULAR: 2}
+
+
+class Schema:
+    """Tables and views by id; a history answers for ids that the newest snapshot lacks."""
+
+    def __init__(self, tables: Iterable[Table], older: Schema | None = None) -> None:
+        self.tables: dict[uuid.UUID, Table] = {table.id: table for table in tables}
+        self._by_name = {table.full_name: table for table in self.tables.values()}
+        if older is not None:
+            for table_id, table in older.tables.items():
+                self.tables.setdefault(table_id, table)
+
+    def __iter__(self) -> Iterator[Table]:
+        return iter(self.tables.values())
+
+    def table(self, full_name: str) -> Table:
+        """The current table of a name; `SchemaError` when there is none."""
+        try:
+            return self._by_name[full_name]
+        except KeyError:
+            raise SchemaError(f"table {full_name}: expected in the schema, found in none of its rows") from None
+
+    @property
+    def current(self) -> tuple[Table, ...]:
+        """The tables of the newest snapshot, by name."""
+        return tuple(self._by_name[name] for name in sorted(self._by_name))
+
+
+def load_schema(path: Path, history: Path | None = None) -> Schema:
+    """The schema of a snapshot file and, where given, of a folder of earlier ones (`NNN.json`, the newest last).
+
+    `ConfigurationError` names the file when it cannot be read, `SchemaError` the table and row that lack something.
+    """
+    older: Schema | None = None
+    if history is not None:
+        if not history.is_dir():
+            raise ConfigurationError("expected a directory of schema snapshots", where=str(history))
+        for snapshot in sorted(history.glob("*.json")):
+            older = Schema(_read(snapshot), older)
+    return Schema(_read(path), older)
+
+
+def _read(path: Path) -> Iterator[Table]:
+    try:
+        rows = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"expected a schema snapshot, found {error.strerror}", where=str(path)) from None
+    except ValueError as error:
+        raise ConfigurationError(f"expected JSON, found {error}", where=str(path)) from None
+    if isinstance(rows, dict) and isinstance(rows.get("schema"), dict):
+        rows = rows["schema"]  # a history's snapshot stands beside the DDL that it follows
+    return tables_of(rows, where=str(path))
+
+
+def tables_of(rows: Mapping[str, list[Row]], where: str) -> Iterator[Table]:
+    """The tables and views of `system_schema` rows; `where` names their source in errors."""
+    if not isinstance(rows, dict) or any(not isinstance(rows.get(name), list) for name in _NEEDED):
+        raise SchemaError(f"{where}: expected an object with lists of rows named {', '.join(_NEEDED)}")
+    user_types: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = defaultdict(dict)
+    try:
+        for row in rows["types"]:
+            fields = (tuple(row["field_names"]), tuple(row["field_types"]))
+            user_types[row["keyspace_name"]][row["type_name"]] = fields
+        columns = _grouped(rows["columns"])
+        dropped = _grouped(rows.get("dropped_columns", []))
+        durable = {row["keyspace_name"]: row.get("durable_writes", True) for row in rows["keyspaces"]}
+        for kind in ("tables", "views"):
+            for row in rows.get(kind, []):
+                key = (row["keyspace_name"], row["table_name" if kind == "tables" else "view_name"])
+                types = user_types[key[0]]
+                yield _table(key, row, columns[key], dropped[key], types, durable.get(key[0], True), kind == "views")
+    except KeyError as error:
+        raise SchemaError(f"{where}: a row lacks {error.args[0]!r}") from None
+    except SchemaError as error:
+        raise SchemaError(f"{where}: {error}") from None
+
+
+def _grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["keyspace_name"], row["table_name"]].append(row)
+    return groups
+
+
+def _table(
+    key: tuple[str, str], row: Row, columns: list[Row], dropped: list[Row], types: UserTypes, durable: bool, view: bool
+) -> Table:
+    if not columns:
+        raise SchemaError(f"table {key[0]}.{key[1]}: expected rows in columns, found none")
+    return Table(
+        keyspace=key[0],
+        name=key[1],
+        id=uuid.UUID(row["id"]),
+        columns=tuple(sorted((_column(c, types) for c in columns), key=_column_order)),
+        dropped=tuple(sorted((_dropped(c, types) for c in dropped), key=lambda c: c.name)),
+        cdc=bool(row.get("cdc")),
+        flags=frozenset(row.get("flags") or ()),
+        is_view=view,
+        gc_grace_seconds=int(row.get("gc_grace_seconds") or 0),
+        durable_writes=bool(durable),
+    )
+
+
+def _column_order(column: Column) -> tuple[int, int, bytes]:
+    return _KIND_ORDER[column.kind], column.position, column.name.encode()
+
+
+def _column(row: Row, types: UserTypes) -> Column:
+    return Column(
+        name=row["column_name"],
+        kind=ColumnKind(row["kind"]),
+        type=parse_type(row["type"], row["keyspace_name"], types),
+        position=int(row["position"]),
+        descending=row.get("clustering_order") == "desc",
+    )
+
+
+def _dropped(row: Row, types: UserTypes) -> DroppedColumn:
+    return DroppedColumn(
+        name=row["column_name"],
+        kind=ColumnKind(row.get("kind") or "regular"),
+        type=parse_type(row["type"], row["keyspace_name"], types),
+        dropped_micros=_micros(row["dropped_time"]),
+    )
+
+
+def _micros(text: str | int) -> int:
+    """µs since 1970 of a `dropped_time`: ms as a number, or a timestamp's text, whose year may be beyond 9999."""
+    if isinstance(text, int):
+        return min(text * 1000, _LARGEST_MICROS)
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return _LARGEST_MICROS  # `system.local.thrift_version` was dropped in the year 294247
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return (moment - epoch) // dt.timedelta(microseconds=1)
