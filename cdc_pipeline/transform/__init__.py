@@ -1,0 +1,40 @@
+"""From decoded changes to changes that may leave: nothing unmasked goes further.
+
+    classify    what a column's name says: PII, PHI or nothing
+    pattern     `keyspace.table.column` with globs
+    rule        one rule; scope and normalisation
+    rules       the built-in lists, or a YAML file's (rules_file, strict_yaml): MaskingRules
+    secret      one key and its subkeys
+    keys        the key ring: file (private_file), environment, generation
+    decision    what happens to one column, and why
+    policy      rules + key ring + the word about unclassified columns: MaskingPolicy
+    masks       HMAC-SHA-256 and AES-SIV, one value
+    masker      a whole column: Masker
+    report      decisions and counts that add up: MaskingReport
+
+What comes out is pseudonymised, not anonymous, and not HIPAA Safe Harbor.
+"""
+
+from cdc_pipeline.transform.classify import MaskingStrategy, classify_field
+from cdc_pipeline.transform.decision import Decision, Unclassified
+from cdc_pipeline.transform.keys import KeyRing
+from cdc_pipeline.transform.masker import Masked, Masker
+from cdc_pipeline.transform.policy import MaskingPolicy
+from cdc_pipeline.transform.report import MaskingReport
+from cdc_pipeline.transform.rule import Normalise, Scope
+from cdc_pipeline.transform.rules import MaskingRules
+
+__all__ = [
+    "Decision",
+    "KeyRing",
+    "Masked",
+    "Masker",
+    "MaskingPolicy",
+    "MaskingReport",
+    "MaskingRules",
+    "MaskingStrategy",
+    "Normalise",
+    "Scope",
+    "Unclassified",
+    "classify_field",
+]

@@ -1,0 +1,1 @@
+"""Mirrors `cdc_pipeline`: one test module per module; every docstring is a claim."""
