@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import total_ordering
@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from cdc_pipeline.errors import SegmentError
 from cdc_pipeline.schema import Table
 
 NO_TIMESTAMP = -(2**63)
@@ -82,6 +83,21 @@ class CellKind:
     """Values of `cells.kind`, as the decoder writes them."""
 
     LIVE, TOMBSTONE, EXPIRING, COLUMN_DELETION = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes that gave no change: the error with its place, how many bytes, and the table where it is known.
+
+    `kind`: `entry` (one mutation, corrupt), `section` (the rest of a section or of a segment), `table` and `column`
+    (a mutation that the schema at hand cannot read).
+    """
+
+    kind: str
+    error: SegmentError
+    size: int = 0
+    table_id: uuid.UUID | None = None
+    column: str | None = None
 
 
 class EventType(StrEnum):
@@ -161,18 +177,25 @@ class ChangeBatch:
 
     def events(self) -> Iterator[ChangeEvent]:
         """Each change as a readable event, in order."""
+        for _, event in self.indexed_events():
+            yield event
+
+    def indexed_events(self, only: Container[int] | None = None) -> Iterator[tuple[int, ChangeEvent]]:
+        """(index in `rows`, event) of each change, or of those whose index is in `only`."""
         rows = self.rows.to_pydict()
-        cells = self.cells.to_pylist()
         ranges = iter(self.ranges)
         ordinals: dict[int, int] = {}
         begin = 0
         for index, kind in enumerate(rows["kind"]):
-            own, begin = cells[begin : rows["cell_end"][index]], rows["cell_end"][index]
+            first, begin = begin, rows["cell_end"][index]
             bounds = next(ranges) if kind == RowKind.RANGE else (None, None)
-            if kind != RowKind.NOTHING:
-                position = rows["position"][index]
-                ordinals[position] = ordinal = ordinals.get(position, -1) + 1
-                yield self._event({name: column[index] for name, column in rows.items()}, own, bounds, ordinal)
+            if kind == RowKind.NOTHING:
+                continue
+            position = rows["position"][index]
+            ordinals[position] = ordinal = ordinals.get(position, -1) + 1
+            if only is None or index in only:
+                cells = self.cells.slice(first, begin - first).to_pylist()
+                yield index, self._event({name: column[index] for name, column in rows.items()}, cells, bounds, ordinal)
 
     def _event(
         self, row: dict[str, Any], cells: list[dict[str, Any]], bounds: tuple[Bound | None, Bound | None], ordinal: int

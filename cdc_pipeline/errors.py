@@ -20,6 +20,7 @@ CdcError
     ├── LaneLost              another writer took the lane: a clean hand-over
     ├── OffsetConflict        destination and copy disagree: stop for an explicit choice
     └── PermanentSinkError    stops the lane
+        └── RowsRefused       the rows at fault are found and parked, the others go on
 
 A message says where, what was expected and what was found, and never holds a value of a row.
 """
@@ -145,3 +146,7 @@ class LaneLost(SinkError):
 
 class OffsetConflict(SinkError):
     """The copy of an offset is ahead of its destination: restored or wiped, which only an operator can know."""
+
+
+class RowsRefused(PermanentSinkError):
+    """The server refused data (SQLSTATE classes 22, 23, 54): some rows of the batch are at fault."""

@@ -6,8 +6,8 @@ entries of a section; `arrow.py` its buffers as a `ChangeBatch`; `reader.py` tie
 
 from cdc_pipeline.decode.encryption import KeyProvider
 from cdc_pipeline.decode.mutations import dump_lines
-from cdc_pipeline.decode.reader import Damage, DecodedBatch, Decoder
+from cdc_pipeline.decode.reader import DecodedBatch, Decoder
 from cdc_pipeline.decode.section_cy import COMPILED
 from cdc_pipeline.decode.segment import VERSIONS, SegmentFile
 
-__all__ = ["COMPILED", "VERSIONS", "Damage", "DecodedBatch", "Decoder", "KeyProvider", "SegmentFile", "dump_lines"]
+__all__ = ["COMPILED", "VERSIONS", "DecodedBatch", "Decoder", "KeyProvider", "SegmentFile", "dump_lines"]

@@ -28,8 +28,25 @@ def _lz4(block: bytes, length: int) -> bytes:
 
 
 def _snappy(block: bytes, length: int) -> bytes:
-    """A raw Snappy block."""
-    return bytes(cramjam.snappy.decompress_raw(block)) if length else b""
+    """A raw Snappy block, its length in front as a little-endian base-128 number."""
+    if length == 0:
+        return b""
+    inner = _base128(block[:5])
+    if inner != length:  # the library allocates what the block asks for, and ends the process when it cannot
+        raise ValueError(f"the Snappy block's length expected {length}, found {inner}")
+    if length > 22 * len(block):  # at best 3 bytes copy 64
+        raise ValueError(f"{length} bytes expected from a Snappy block of {len(block)}")
+    return bytes(cramjam.snappy.decompress_raw(block))
+
+
+def _base128(leading: bytes) -> int:
+    """The little-endian base-128 number that `leading` starts with; -1 when it does not end there."""
+    number = 0
+    for index, byte in enumerate(leading):
+        number |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            return number
+    return -1
 
 
 def _deflate(block: bytes, length: int) -> bytes:

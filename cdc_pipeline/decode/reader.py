@@ -8,33 +8,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch, Position
+from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch, Damage, Position
 from cdc_pipeline.decode.arrow import change_batch
 from cdc_pipeline.decode.encryption import KeyProvider
 from cdc_pipeline.decode.section_cy import Kernel, TableColumns
-from cdc_pipeline.decode.segment import Section, SegmentFile
-from cdc_pipeline.errors import EntryError, MarkerError, SectionError, SegmentError
+from cdc_pipeline.decode.segment import Section, SegmentFile, Unreadable
+from cdc_pipeline.errors import EntryError, SectionError
 from cdc_pipeline.schema import Schema, Table
 
 DEFAULT_ROWS = 20_000
 DEFAULT_BYTES = 32 * 2**20
 _FIRST_VERSION_UNSIGNED = 8
 _EVERYTHING = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Bytes that gave no change: the error with its place, how many bytes, and the table where it is known.
-
-    `kind`: `entry` (one mutation, corrupt), `section` (the rest of a section or of a segment), `table` and `column`
-    (a mutation that the schema at hand cannot read).
-    """
-
-    kind: str
-    error: SegmentError
-    size: int = 0
-    table_id: uuid.UUID | None = None
-    column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +73,9 @@ class Decoder:
         `SegmentError` for a header, `OSError` for a file that cannot be read, and `ConfigurationError` for an
         encrypted segment without its key.
         """
+        for columns in self._columns.values():
+            if columns.rows:
+                columns.take()  # left by a reading that was given up
         with SegmentFile(path, self._keys) as file:
             yield from _Reading(self, file, after).batches(until)
 
@@ -105,16 +93,15 @@ class _Reading:
 
     def batches(self, until: int | None) -> Iterator[DecodedBatch]:
         after = self._start
-        try:
-            for section in self._file.sections(after, until):
-                if isinstance(section, SectionError):
-                    self._damage.append(Damage("section", section))
-                    continue
-                more = yield from self._section(section, after)
-                if not more:
-                    break
-        except MarkerError as error:
-            self._damage.append(Damage("section", error))
+        for section in self._file.sections(after, until):
+            if isinstance(section, Unreadable):
+                if section.logical_end > after:
+                    self._damage.append(Damage("section", section.error))
+                    self._end = max(self._end, section.logical_end)
+                continue
+            more = yield from self._section(section, after)
+            if not more:
+                break
         yield self._batch(last=True)
 
     def _section(self, section: Section, after: int) -> Iterator[DecodedBatch]:
@@ -138,9 +125,9 @@ class _Reading:
             offset = section.file_offset + 8 + at
             name = column.decode("utf-8", "replace") if column is not None else None
             if kind == "table":
-                message = f"table id {uuid.UUID(bytes=table_id)} is expected in the schema, found in none of its snapshots"
+                message = f"table id {uuid.UUID(bytes=table_id)}: expected in the schema, found in none of its snapshots"
             elif kind == "column":
-                message = f"column {name} of {self._table_name(table_id)} is expected in the schema, found in none"
+                message = f"column {name} of {self._table_name(table_id)}: expected in the schema, found in none of its rows"
             error = (SectionError if kind == "section" else EntryError)(self._file.name, offset, message)
             found = uuid.UUID(bytes=table_id) if table_id is not None else None
             self._damage.append(Damage(kind, error, size, found, name))

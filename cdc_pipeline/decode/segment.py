@@ -48,6 +48,14 @@ class Section:
         return self.logical_start + _MARKER + len(self.data)
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A damaged place of the walk; a reader that stands at `logical_end` has passed it."""
+
+    error: MarkerError | SectionError
+    logical_end: int
+
+
 class SegmentFile:
     """An open segment. Use as a context manager; an open one stays readable after Cassandra unlinks it."""
 
@@ -72,32 +80,38 @@ class SegmentFile:
         """The file's length now, bytes; it grows while compressed, encrypted and Direct I/O segments are written."""
         return os.fstat(self._fd).st_size
 
-    def sections(self, after: int = 0, until: int | None = None) -> Iterator[Section | SectionError]:
+    def sections(self, after: int = 0, until: int | None = None) -> Iterator[Section | Unreadable]:
         """The sections in order that end beyond the logical position `after` and not beyond `until`.
 
-        A section that cannot be decompressed comes as its `SectionError`, and the walk goes on, as Cassandra's does.
-        Raises `MarkerError` where a marker is damaged or points outside of the file.
+        A section that cannot be decompressed comes as `Unreadable` and the walk goes on, as Cassandra's does; a damaged
+        marker comes as the last one.
         """
         at = logical = self.header.length
-        while (until is None or logical < until) and (following := self._next_marker(at)) is not None:
+        while until is None or logical < until:
+            try:
+                following = self._next_marker(at)
+            except MarkerError as error:
+                yield Unreadable(error, logical + 1)
+                return
+            if following is None:
+                return
             length = following - at - _MARKER
             if self.overhead:
-                length = int.from_bytes(self._pread(at + _MARKER, min(4, length)), "big")
-            if until is not None and logical + _MARKER + length > until:
+                length = min(LARGEST_SECTION, int.from_bytes(self._pread(at + _MARKER, min(4, length)), "big"))
+            logical_end = logical + _MARKER + length
+            if until is not None and logical_end > until:
                 return
-            if logical + _MARKER + length <= after:
-                logical += _MARKER + length
-                at = following
-                continue
-            try:
-                data = self._body(self._pread(at + _MARKER, following - at - _MARKER))
-            except ValueError as error:
-                yield SectionError(self.name, at, f"a section that cannot be read: {error}")
-                length = min(length, LARGEST_SECTION)
-            else:
-                yield Section(at, logical, data)
-            logical += _MARKER + length
-            at = following
+            if logical_end > after:
+                yield self._section(at, following, logical, logical_end)
+            logical, at = logical_end, following
+
+    def _section(self, at: int, following: int, logical: int, logical_end: int) -> Section | Unreadable:
+        try:
+            data = self._body(self._pread(at + _MARKER, following - at - _MARKER))
+        except ValueError as error:
+            found = SectionError(self.name, at, f"a section that cannot be read: {error}")
+            return Unreadable(found, logical_end)
+        return Section(at, logical, data)
 
     def _next_marker(self, at: int) -> int | None:
         """Where the section that starts at marker `at` ends; None at a clean end (3.1)."""

@@ -11,11 +11,14 @@
     masks       HMAC-SHA-256 and AES-SIV, one value
     masker      a whole column: Masker
     report      decisions and counts that add up: MaskingReport
+    compaction  a batch merged to one row per key
+    stage       the merged batch, masked
 
 What comes out is pseudonymised, not anonymous, and not HIPAA Safe Harbor.
 """
 
 from cdc_pipeline.transform.classify import MaskingStrategy, classify_field
+from cdc_pipeline.transform.compaction import Cells, MergedBatch, RangeDeletion, Rows, compact
 from cdc_pipeline.transform.decision import Decision, Unclassified
 from cdc_pipeline.transform.keys import KeyRing
 from cdc_pipeline.transform.masker import Masked, Masker
@@ -23,18 +26,26 @@ from cdc_pipeline.transform.policy import MaskingPolicy
 from cdc_pipeline.transform.report import MaskingReport
 from cdc_pipeline.transform.rule import Normalise, Scope
 from cdc_pipeline.transform.rules import MaskingRules
+from cdc_pipeline.transform.stage import MaskedBatch, TableMasks
 
 __all__ = [
+    "Cells",
     "Decision",
     "KeyRing",
     "Masked",
+    "MaskedBatch",
     "Masker",
     "MaskingPolicy",
     "MaskingReport",
     "MaskingRules",
     "MaskingStrategy",
+    "MergedBatch",
     "Normalise",
+    "RangeDeletion",
+    "Rows",
     "Scope",
+    "TableMasks",
     "Unclassified",
     "classify_field",
+    "compact",
 ]

@@ -50,6 +50,11 @@ class ColumnPattern:
             return False
         return all(part.fullmatch(name) for part, name in zip(self._parts, names, strict=True))
 
+    def names_part_of(self, keyspace: str, table: str, column: str) -> bool:
+        """Whether it speaks of a part of this column."""
+        names = (keyspace, table, column)
+        return self.names_field and all(p.fullmatch(name) for p, name in zip(self._parts, names, strict=False))
+
 
 def _segments(text: str) -> list[tuple[str, bool]] | None:
     """The parts as (name, quoted), or None when quotes or dots do not add up."""

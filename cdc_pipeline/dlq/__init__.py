@@ -1,0 +1,10 @@
+"""Dead letters: row changes, and damaged places of the log, that could not be loaded.
+
+`letter.py` the record and why it failed; `describe.py` a change as JSON without a value of a masked column. The SQL
+that stores letters in the transaction of the rows is the destination's.
+"""
+
+from cdc_pipeline.dlq.describe import describe_damage, describe_event, schema_details
+from cdc_pipeline.dlq.letter import DeadLetterEvent, FailureReason
+
+__all__ = ["DeadLetterEvent", "FailureReason", "describe_damage", "describe_event", "schema_details"]

@@ -1,0 +1,168 @@
+"""From decoded changes to what the destination takes; a change that cannot go on is parked alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cdc_pipeline.change import ChangeBatch, Damage, Position
+from cdc_pipeline.decode import DecodedBatch
+from cdc_pipeline.dlq import DeadLetterEvent, FailureReason, describe_damage, describe_event, schema_details
+from cdc_pipeline.errors import CdcError, PermanentSinkError, RowError
+from cdc_pipeline.load import Encoded, Sink
+from cdc_pipeline.offsets import Lane
+from cdc_pipeline.results import Prepared
+from cdc_pipeline.schema import Schema
+from cdc_pipeline.transform import MaskedBatch, MaskingReport, TableMasks, compact
+
+
+class RefusedByDestination(RowError):
+    """The server refused a row although its types would hold it."""
+
+    reason = FailureReason.REFUSED_BY_DESTINATION
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A table's batch: ready to be sent, without the parked changes."""
+
+    encoded: Encoded
+    letters: list[DeadLetterEvent]
+    masking: MaskingReport
+
+
+class Fitter:
+    """The stages between decoding and writing, for one lane. Pure but for `probing`."""
+
+    def __init__(self, lane: Lane, schema: Schema, masks: Mapping[str, TableMasks], sink: Sink) -> None:
+        self._lane = lane
+        self._schema = schema
+        self._masks = masks
+        self._sink = sink
+
+    def prepare(self, decoded: DecodedBatch, *, probing: bool = False) -> Prepared:
+        """All tables of a micro-batch. `probing` asks the server which rows it refuses, after it refused some.
+
+        The counts must come out even, before any offset moves: decoded = applied + parked.
+        """
+        letters = [self._damaged(decoded.segment, damage) for damage in decoded.damage]
+        prepared = Prepared(
+            position=decoded.position,
+            batches=[],
+            letters=letters,
+            changes=Counter(),
+            mutations=decoded.mutations,
+            filtered=decoded.mutations - _mutations(decoded),
+            masking=MaskingReport(),
+        )
+        batches: list[Encoded] = []
+        for batch in decoded.tables:
+            fitted = self.fit(batch, probing=probing)
+            batches.append(fitted.encoded)
+            letters.extend(fitted.letters)
+            prepared.changes[batch.table.full_name] += batch.changes
+            prepared.masking += fitted.masking
+            prepared.newest = _newest(batch, prepared.newest)
+        prepared.batches = batches
+        return prepared
+
+    def fit(self, batch: ChangeBatch, *, probing: bool = False) -> Fitted:
+        """Compacts, masks and types a batch, again and again without what failed, until the rest goes."""
+        failures: dict[int, RowError] = {}
+        while True:
+            masked, encoded = self.once(batch, failures)
+            found = {**masked.failures, **encoded.failures}
+            if not found and probing and not self._sink.accepts(encoded):
+                found = self._refused(batch, failures)
+            if not found:
+                break
+            failures.update(found)
+        letters = self._letters(batch, failures)
+        if masked.merged.changes + len(letters) != batch.changes:
+            raise CdcError(
+                f"table {batch.table.full_name}: {batch.changes} changes decoded, {masked.merged.changes} to be "
+                f"applied and {len(letters)} parked: the counts must be equal"
+            )
+        return Fitted(encoded, letters, masked.report)
+
+    def once(self, batch: ChangeBatch, without: Mapping[int, RowError]) -> tuple[MaskedBatch, Encoded]:
+        """One way through: compact, mask, encode."""
+        masked = self._masks[batch.table.full_name].apply(compact(batch, frozenset(without)))
+        return masked, self._sink.encode(masked)
+
+    def _refused(self, batch: ChangeBatch, failed: Mapping[int, RowError]) -> dict[int, RowError]:
+        """The rows that the server refuses, found by halving."""
+        every = frozenset(range(batch.rows.num_rows))
+        refused: dict[int, RowError] = {}
+        halves = [sorted(every - set(failed))]
+        while halves:
+            rows = halves.pop()
+            _, encoded = self.once(batch, dict.fromkeys(every.difference(rows), RowError()))
+            if self._sink.accepts(encoded):
+                continue
+            if len(rows) == 1:
+                message = f"table {batch.table.full_name}: destination {self._sink.name} refused the row"
+                refused[rows[0]] = RefusedByDestination(message)
+            else:
+                halves += [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+        if not refused:
+            raise PermanentSinkError(
+                f"destination {self._sink.name}: refused a batch of {batch.table.full_name}, but none of its rows alone"
+            )
+        return refused
+
+    def _letters(self, batch: ChangeBatch, failures: Mapping[int, RowError]) -> list[DeadLetterEvent]:
+        if not failures:
+            return []
+        masks = self._masks[batch.table.full_name]
+        return [
+            DeadLetterEvent(
+                id=uuid.uuid5(event.event_id, str(self._lane)),
+                destination=self._lane.destination,
+                shard=self._lane.shard,
+                keyspace=batch.table.keyspace,
+                table=batch.table.name,
+                reason=FailureReason(failures[row].reason),
+                message=str(failures[row]),
+                event=describe_event(event, batch.table, masks.is_hidden),
+                schema_details=schema_details(batch.table),
+                position=event.position,
+            )
+            for row, event in batch.indexed_events(failures)
+        ]
+
+    def _damaged(self, segment: str, damage: Damage) -> DeadLetterEvent:
+        identity, reason, description = describe_damage(damage, segment, self._schema)
+        table = self._schema.tables.get(damage.table_id) if damage.table_id is not None else None
+        return DeadLetterEvent(
+            id=uuid.uuid5(identity, str(self._lane)),
+            destination=self._lane.destination,
+            shard=self._lane.shard,
+            keyspace=table.keyspace if table else None,
+            table=table.name if table else None,
+            reason=reason,
+            message=str(damage.error),
+            event=description,
+            schema_details=schema_details(table) if table else {},
+            position=Position(segment, damage.error.offset),
+        )
+
+
+def _mutations(decoded: DecodedBatch) -> int:
+    """How many mutations hold a change of a loaded table."""
+    if not decoded.tables:
+        return 0
+    positions = [batch.rows.column("position").to_numpy() for batch in decoded.tables]
+    return len(np.unique(np.concatenate(positions)))
+
+
+def _newest(batch: ChangeBatch, so_far: int | None) -> int | None:
+    """The greatest writetime (µs) of cells seen so far."""
+    if not batch.cells.num_rows:
+        return so_far
+    newest = int(batch.cells.column("ts").to_numpy().max())
+    return newest if so_far is None else max(newest, so_far)

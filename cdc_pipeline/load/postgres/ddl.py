@@ -1,0 +1,160 @@
+"""The DDL of a table: state tables, ledger, view. Idempotent; columns that came later are added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import resources
+
+from cdc_pipeline.load.postgres import names
+from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
+from cdc_pipeline.load.postgres.types import CellsType
+
+CLUSTERING = '"r:ck"'
+"""The clustering's sort bytes: rows lie in a partition as Cassandra sorts them, and a range is two of these."""
+
+LIVE_W, LIVE_X, DELETED = '"r:lw"', '"r:lx"', '"r:dw"'
+"""Row liveness (writetime µs, expiry s) and the greatest deletion (µs) of a row."""
+
+TOMBSTONE = 1 << 40
+"""`x` of a tombstone; NULL is live, a smaller number expires at that second."""
+
+PRELUDE = resources.files(__package__).joinpath("functions.sql").read_text()
+"""What all tables share."""
+
+
+def statements(plan: TablePlan) -> Iterator[str]:
+    """Everything a table needs, in order; each may be repeated."""
+    keys = [_key_columns(key) for key in plan.partition_key]
+    yield _create(plan.state, [*keys, *_clustering_columns(plan), *_row_columns(), *_value_columns(plan.regular)])
+    yield _unique_index(plan.state, [*plan.partition_names, *([CLUSTERING] if plan.has_clustering else [])])
+    yield from _added(plan.state, plan.regular)
+    if plan.static:
+        yield _create(plan.static_state, [*keys, f"{DELETED} bigint", *_value_columns(plan.static)])
+        yield _unique_index(plan.static_state, plan.partition_names)
+        yield from _added(plan.static_state, plan.static)
+    if plan.has_clustering:
+        yield _create(plan.ranges, [*keys, "lo bytea NOT NULL", "hi bytea NOT NULL", "ts bigint NOT NULL"])
+        yield _unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
+    yield f"CREATE SCHEMA IF NOT EXISTS {plan.view.split('.')[0]}" if "." not in plan.table.keyspace else (
+        f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
+    )
+    yield f"DROP VIEW IF EXISTS {plan.view}"
+    yield view(plan)
+
+
+def view(plan: TablePlan) -> str:
+    """The view: exactly Cassandra's columns and rows at the clock `cdc.now_s()`."""
+    floor = f"coalesce(s.{DELETED}, {-(2**63)})"
+    live = f"(s.{LIVE_W} > {floor} AND (s.{LIVE_X} IS NULL OR s.{LIVE_X} > c.now))"
+    visible = " OR ".join([live, *(f"m.{_public(value)} IS NOT NULL" for value in plan.regular if value.is_cells)]
+                          + [_alive(value, "s", floor) for value in plan.regular if not value.is_cells])  # fmt: skip
+    keys = [f"s.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key + plan.clustering]
+    columns = [*keys, *_shown(plan.static, "t", "tm", "coalesce(t." + DELETED + f", {-(2**63)})")]
+    columns += _shown(plan.regular, "s", "m", floor)
+    parts = [f"FROM {plan.state} s", "CROSS JOIN (SELECT cdc.now_s() AS now OFFSET 0) c"]
+    parts += _assembled(plan.regular, "s", "m", floor)
+    if not plan.static:
+        return f"CREATE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
+    same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in plan.partition_names)
+    parts.append(f"LEFT JOIN {plan.static_state} t ON {same}")
+    parts += _assembled(plan.static, "t", "tm", "coalesce(t." + DELETED + f", {-(2**63)})")
+    rows = f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
+    return f"CREATE VIEW {plan.view} AS {rows} UNION ALL {_static_only(plan, visible, same, floor)}"
+
+
+def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
+    """Partitions that have static values and no row: one row with null clustering, as Cassandra shows them."""
+    static_floor = f"coalesce(t.{DELETED}, {-(2**63)})"
+    columns = [f"t.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key]
+    columns += [f"NULL::{key.type.sql} AS {names.quoted(key.column.name)}" for key in plan.clustering]
+    columns += _shown(plan.static, "t", "tm", static_floor)
+    columns += [f"NULL::{value.type.sql} AS {names.quoted(value.column.name)}" for value in plan.regular]
+    some = " OR ".join(
+        f"tm.{_public(value)} IS NOT NULL" if value.is_cells else _alive(value, "t", static_floor)
+        for value in plan.static
+    )
+    rows = " ".join([f"FROM {plan.state} s", *_assembled(plan.regular, "s", "m", floor)])
+    parts = [f"FROM {plan.static_state} t", "CROSS JOIN (SELECT cdc.now_s() AS now OFFSET 0) c"]
+    parts += _assembled(plan.static, "t", "tm", static_floor)
+    return (
+        f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE ({some}) "
+        f"AND NOT EXISTS (SELECT 1 {rows} WHERE {same} AND ({visible}))"
+    )
+
+
+def _shown(values: Sequence[ValueColumn], source: str, assembled: str, floor: str) -> list[str]:
+    shown = []
+    for value in values:
+        name = names.quoted(value.column.name)
+        if value.is_cells:
+            shown.append(f"{assembled}.{_public(value)} AS {name}")
+        else:
+            shown.append(f"CASE WHEN {_alive(value, source, floor)} THEN {source}.{value.part('v')} END AS {name}")
+    return shown
+
+
+def _alive(value: ValueColumn, source: str, floor: str) -> str:
+    """Whether a simple cell is there: written, not deleted, not a tombstone, not expired."""
+    x = f"{source}.{value.part('x')}"
+    return f"({source}.{value.part('w')} > {floor} AND ({x} IS NULL OR ({x} > c.now AND {x} < {TOMBSTONE})))"
+
+
+def _assembled(values: Sequence[ValueColumn], source: str, alias: str, floor: str) -> list[str]:
+    """A lateral join that puts the multi-cell columns together."""
+    cells = [value for value in values if isinstance(value.type, CellsType)]
+    if not cells:
+        return []
+    expressions = []
+    for value in cells:
+        assert isinstance(value.type, CellsType)
+        lowest = f"greatest({floor}, {source}.{value.part('d')})"
+        expression = value.type.assemble.format(cells=f"{source}.{value.part('v')}", floor=lowest, now="c.now")
+        expressions.append(f"{expression} AS {_public(value)}")
+    return [f"CROSS JOIN LATERAL (SELECT {', '.join(expressions)} OFFSET 0) {alias}"]
+
+
+def _public(value: ValueColumn) -> str:
+    return names.quoted(value.column.name)
+
+
+def _create(table: str, columns: Sequence[str]) -> str:
+    return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}) WITH (fillfactor = 80)"
+
+
+def _unique_index(table: str, columns: Sequence[str]) -> str:
+    """The one index of a state table. Nulls are not distinct: a key part may be an empty value of a typed column."""
+    name = names.quoted(table.split(".", 1)[1].strip('"').replace('""', '"')[:58] + ":key")
+    return f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({', '.join(columns)}) NULLS NOT DISTINCT"
+
+
+def _key_columns(key: KeyColumn) -> str:
+    typed = f"{key.sql_name} {key.type.sql}"
+    return f"{typed}, {key.raw_name} bytea" if key.by_bytes else typed
+
+
+def _clustering_columns(plan: TablePlan) -> list[str]:
+    if not plan.has_clustering:
+        return []
+    return [*(f"{key.sql_name} {key.type.sql}" for key in plan.clustering), f"{CLUSTERING} bytea NOT NULL"]
+
+
+def _row_columns() -> list[str]:
+    return [f"{LIVE_W} bigint", f"{LIVE_X} bigint", f"{DELETED} bigint"]
+
+
+def value_parts(value: ValueColumn) -> list[tuple[str, str]]:
+    """(quoted column, SQL type) of everything the state table keeps for a column."""
+    if value.is_cells:
+        return [(value.part("v"), "cdc.cell[]"), (value.part("d"), "bigint")]
+    parts = [(value.part("v"), value.type.sql), (value.part("w"), "bigint"), (value.part("x"), "bigint")]
+    return [*parts, (value.part("b"), "bytea")] if value.bytes_beside else parts
+
+
+def _value_columns(values: Sequence[ValueColumn]) -> list[str]:
+    return [f"{name} {sql}" for value in values for name, sql in value_parts(value)]
+
+
+def _added(table: str, values: Sequence[ValueColumn]) -> Iterator[str]:
+    columns = _value_columns(values)
+    if columns:
+        yield f"ALTER TABLE {table} " + ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)

@@ -1,0 +1,90 @@
+-- What every state table and view uses. Run at every start: each statement may be repeated.
+
+CREATE SCHEMA IF NOT EXISTS cdc;
+
+-- One cell of a multi-cell column: the path's sort bytes, writetime (µs), expiry (NULL = never, 2^40 = tombstone), the
+-- serialized bytes that decide ties, and the text of the element.
+DO $$ BEGIN
+  CREATE TYPE cdc.cell AS (path bytea, w bigint, x bigint, tie bytea, frag text);
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$;
+
+-- The clock that hides expired cells, in s since 1970: now(), or the instant in the setting cdc.as_of.
+CREATE OR REPLACE FUNCTION cdc.now_s() RETURNS bigint STABLE LANGUAGE sql AS $$
+  SELECT floor(extract(epoch FROM coalesce(nullif(current_setting('cdc.as_of', true), '')::timestamptz, now())))::bigint
+$$;
+
+-- Cassandra's rule per path: the greatest (writetime, rank and expiry, bytes); cells at or below the deletion go.
+CREATE OR REPLACE FUNCTION cdc.merge_cells(a cdc.cell[], b cdc.cell[], deleted bigint) RETURNS cdc.cell[]
+IMMUTABLE LANGUAGE sql AS $$
+  SELECT array_agg(ROW(path, w, x, tie, frag)::cdc.cell ORDER BY path)
+  FROM (SELECT DISTINCT ON (path) path, w, x, tie, frag
+        FROM unnest(coalesce(a, '{}') || coalesce(b, '{}'))
+        WHERE deleted IS NULL OR w > deleted
+        ORDER BY path, w DESC, coalesce(x, 0) DESC, tie DESC NULLS LAST) winners
+$$;
+
+CREATE OR REPLACE FUNCTION cdc.cells_array(cells cdc.cell[], deleted bigint, now bigint) RETURNS text[]
+IMMUTABLE LANGUAGE sql AS $$
+  SELECT array_agg(frag ORDER BY path) FROM unnest(cells)
+  WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 1099511627776))
+$$;
+
+CREATE OR REPLACE FUNCTION cdc.cells_text(cells cdc.cell[], deleted bigint, now bigint, opening text, closing text)
+RETURNS text IMMUTABLE LANGUAGE sql AS $$
+  SELECT opening || string_agg(frag, ', ' ORDER BY path) || closing FROM unnest(cells)
+  WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 1099511627776))
+$$;
+
+-- A user type: every field in order, null where it has no cell; NULL when no field has one.
+CREATE OR REPLACE FUNCTION cdc.cells_fields(cells cdc.cell[], deleted bigint, now bigint, fields text[])
+RETURNS text IMMUTABLE LANGUAGE sql AS $$
+  SELECT '{' || string_agg(f.name || ': ' || coalesce(c.frag, 'null'), ', ' ORDER BY f.i) || '}'
+  FROM unnest(fields) WITH ORDINALITY f(name, i)
+  LEFT JOIN (SELECT path, frag FROM unnest(cells)
+             WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 1099511627776))) c
+    ON c.path = set_byte(set_byte('\x0000'::bytea, 0, ((f.i - 1) / 256)::int), 1, ((f.i - 1) % 256)::int)
+  HAVING count(c.path) > 0
+$$;
+
+-- A lane's position; the truth about what is loaded. shard is the partition in Dagster.
+CREATE TABLE IF NOT EXISTS cdc.cdc_offsets (
+  destination text NOT NULL,
+  partition_id text NOT NULL,
+  commitlog_file text NOT NULL,
+  commitlog_position bigint NOT NULL,
+  events_processed bigint NOT NULL,
+  last_committed_at timestamptz NOT NULL,
+  epoch bigint NOT NULL,
+  run_id text NOT NULL,
+  PRIMARY KEY (destination, partition_id)
+);
+
+-- Row changes, and damaged places of the log, that could not be loaded. Never a value of a masked column.
+CREATE TABLE IF NOT EXISTS cdc.dead_letters (
+  id uuid PRIMARY KEY,
+  destination text NOT NULL,
+  partition_id text NOT NULL,
+  keyspace_name text,
+  table_name text,
+  reason text NOT NULL,
+  message text NOT NULL,
+  event jsonb NOT NULL,
+  schema_details jsonb NOT NULL,
+  commitlog_file text NOT NULL,
+  commitlog_position bigint NOT NULL,
+  failed_at timestamptz NOT NULL,
+  retry_count integer NOT NULL DEFAULT 0,
+  status text NOT NULL DEFAULT 'parked'
+);
+CREATE INDEX IF NOT EXISTS dead_letters_table ON cdc.dead_letters (keyspace_name, table_name);
+
+-- The masking keys that a table's columns were masked with: a silent change would break every join.
+CREATE TABLE IF NOT EXISTS cdc.mask_keys (
+  keyspace_name text NOT NULL,
+  table_name text NOT NULL,
+  column_name text NOT NULL,
+  decision text NOT NULL,
+  fingerprint text NOT NULL,
+  PRIMARY KEY (keyspace_name, table_name, column_name)
+);

@@ -1,0 +1,69 @@
+"""The lane's row in `cdc.cdc_offsets`: claimed by raising its epoch, moved by compare-and-set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from cdc_pipeline.change import Position
+from cdc_pipeline.errors import LaneLost
+from cdc_pipeline.offsets import Lane, LaneState
+
+_COLUMNS = "commitlog_file, commitlog_position, events_processed, epoch, last_committed_at, run_id"
+_CLAIM = f"""
+INSERT INTO cdc.cdc_offsets AS o
+  (destination, partition_id, commitlog_file, commitlog_position, events_processed, last_committed_at, epoch, run_id)
+VALUES (%s, %s, '', 0, 0, clock_timestamp(), 1, %s)
+ON CONFLICT (destination, partition_id) DO UPDATE SET epoch = o.epoch + 1, run_id = excluded.run_id
+RETURNING {_COLUMNS}
+"""
+_READ = f"SELECT {_COLUMNS} FROM cdc.cdc_offsets WHERE destination = %s AND partition_id = %s"
+_MOVE = f"""
+UPDATE cdc.cdc_offsets SET commitlog_file = %s, commitlog_position = %s, events_processed = events_processed + %s,
+  last_committed_at = clock_timestamp()
+WHERE destination = %s AND partition_id = %s AND epoch = %s AND commitlog_file = %s AND commitlog_position = %s
+RETURNING {_COLUMNS}
+"""
+
+Connection = psycopg.Connection[Any]
+
+
+def claim(connection: Connection, lane: Lane, run_id: str) -> LaneState:
+    """Raises the epoch; the row is made on the first claim."""
+    row = connection.execute(_CLAIM, (lane.destination, lane.shard, run_id)).fetchone()
+    return _state(lane, row)
+
+
+def read(connection: Connection, lane: Lane) -> LaneState | None:
+    """The row as it is, or None."""
+    if connection.execute("SELECT to_regclass('cdc.cdc_offsets')").fetchone() == (None,):
+        return None
+    row = connection.execute(_READ, (lane.destination, lane.shard)).fetchone()
+    return None if row is None else _state(lane, row)
+
+
+def fence(connection: Connection, held: LaneState) -> None:
+    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on."""
+    lane = held.lane
+    row = connection.execute(_READ + " FOR UPDATE", (lane.destination, lane.shard)).fetchone()
+    found = None if row is None else _state(lane, row)
+    if found is None or found.epoch != held.epoch or found.position != held.position:
+        raise LaneLost(f"lane {lane}: epoch {held.epoch} expected, found {found.epoch if found else 'no row'}")
+
+
+def move(connection: Connection, held: LaneState, position: Position, events: int) -> LaneState:
+    """Compare-and-set in the transaction of the rows."""
+    lane, old = held.lane, held.position
+    row = connection.execute(
+        _MOVE,
+        (position.segment, position.offset, events, lane.destination, lane.shard, held.epoch, old.segment, old.offset),
+    ).fetchone()
+    if row is None:
+        raise LaneLost(f"lane {lane}: epoch {held.epoch} no longer holds it")
+    return _state(lane, row)
+
+
+def _state(lane: Lane, row: Any) -> LaneState:
+    file, offset, events, epoch, committed, run_id = row
+    return LaneState(lane, Position(file, offset), events, epoch, committed, run_id)

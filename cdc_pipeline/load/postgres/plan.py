@@ -1,0 +1,178 @@
+"""What one Cassandra table becomes in PostgreSQL: names, types, keys. Data only; `ddl.py` and `merge.py` write SQL of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cdc_pipeline.load.postgres import names
+from cdc_pipeline.load.postgres.types import (
+    KEY_IS_EXACT,
+    MASKED,
+    CellsType,
+    ValueType,
+    cells_type,
+    masked_cells_type,
+    value_type,
+)
+from cdc_pipeline.schema import Column, Table
+from cdc_pipeline.types import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class KeyColumn:
+    """A primary key column: its typed column, and whether its serialized bytes (`raw`) make the key instead.
+
+    A clustering column is never part of the index by itself: the clustering's sort bytes are (`merge.py`).
+    """
+
+    column: Column
+    masked: bool
+    type: ValueType
+    by_bytes: bool
+
+    @property
+    def sql_name(self) -> str:
+        """The typed column in the state tables, quoted."""
+        return names.column("k", self.column.name)
+
+    @property
+    def raw_name(self) -> str:
+        """The serialized bytes beside it, quoted; only where `by_bytes`."""
+        return names.column("b", self.column.name)
+
+    @property
+    def index_name(self) -> str:
+        """The column that identifies a partition, quoted."""
+        return self.raw_name if self.by_bytes else self.sql_name
+
+
+@dataclass(frozen=True, slots=True)
+class ValueColumn:
+    """A static or regular column: `id` counts in `Table.value_columns`."""
+
+    id: int
+    column: Column
+    masked: bool
+    type: ValueType | CellsType
+
+    @property
+    def is_cells(self) -> bool:
+        """Whether it holds cells by path."""
+        return isinstance(self.type, CellsType)
+
+    @property
+    def bytes_beside(self) -> bool:
+        """Whether its serialized bytes are kept to decide ties."""
+        return isinstance(self.type, ValueType) and self.type.tie is None
+
+    def part(self, prefix: str) -> str:
+        """One of its columns in the state table, quoted: `v`, `w`, `x`, `b` or `d`."""
+        return names.column(prefix, self.column.name)
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table's shape in PostgreSQL. `excluded` names columns that the masking policy does not load."""
+
+    table: Table
+    profile: str
+    partition_key: tuple[KeyColumn, ...]
+    clustering: tuple[KeyColumn, ...]
+    static: tuple[ValueColumn, ...]
+    regular: tuple[ValueColumn, ...]
+    excluded: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def state(self) -> str:
+        """The table of rows, quoted."""
+        return names.state_table(self.table.keyspace, self.table.name)
+
+    @property
+    def static_state(self) -> str:
+        """The table of static rows, quoted."""
+        return names.state_table(self.table.keyspace, self.table.name, "static")
+
+    @property
+    def ranges(self) -> str:
+        """The ledger of range tombstones and partition deletions, quoted."""
+        return names.state_table(self.table.keyspace, self.table.name, "ranges")
+
+    @property
+    def view(self) -> str:
+        """What users read, quoted."""
+        return f"{names.quoted(names.schema_name(self.table.keyspace))}.{names.quoted(self.table.name)}"
+
+    @cached_property
+    def partition_names(self) -> tuple[str, ...]:
+        """The columns that identify a partition, quoted."""
+        return tuple(key.index_name for key in self.partition_key)
+
+    @property
+    def has_clustering(self) -> bool:
+        """Whether the table has rows within partitions, and so a ledger of ranges."""
+        return bool(self.clustering)
+
+    @property
+    def masked_columns(self) -> tuple[str, ...]:
+        """Names of masked columns, keys first."""
+        columns: tuple[KeyColumn | ValueColumn, ...] = (*self.partition_key, *self.clustering, *self.static, *self.regular)
+        return tuple(c.column.name for c in columns if c.masked)
+
+
+def refusal(table: Table) -> str | None:
+    """Why a table is not loaded into PostgreSQL; None when it is."""
+    if table.refusal is not None:
+        return table.refusal
+    if table.is_counter:
+        return "counter tables are not loaded yet: the log holds shards, which this version does not merge"
+    return None
+
+
+def make_plan(
+    table: Table,
+    profile: str,
+    overrides: Mapping[str, str],
+    masked: Callable[[Column], bool],
+    excluded: Callable[[Column], bool] = lambda _: False,
+) -> TablePlan:
+    """The plan of a table; `overrides` maps `keyspace.table.column` to an SQL type.
+
+    `ConfigurationError` for an override that its column cannot take.
+    """
+
+    def override(column: Column) -> str | None:
+        return overrides.get(f"{table.full_name}.{column.name}")
+
+    def key(column: Column) -> KeyColumn:
+        hidden = masked(column)
+        kind = MASKED if hidden else value_type(column.type, profile, override(column))
+        exact = isinstance(column.type, Scalar) and column.type.name in KEY_IS_EXACT and override(column) is None
+        return KeyColumn(column, hidden, kind, by_bytes=not hidden and not exact)
+
+    def value(column: Column) -> ValueColumn:
+        hidden = masked(column)
+        kind: ValueType | CellsType
+        if column.type.multi_cell:
+            kind = masked_cells_type(column.type) if hidden else cells_type(column.type, profile)
+        else:
+            kind = MASKED if hidden else value_type(column.type, profile, override(column))
+        return ValueColumn(table.value_ids[column.name], column, hidden, kind)
+
+    warnings = tuple(
+        f"clustering column {column.name} is masked: equality works, range deletes over it are parked"
+        for column in table.clustering
+        if masked(column)
+    )
+    return TablePlan(
+        table=table,
+        profile=profile,
+        partition_key=tuple(key(column) for column in table.partition_key),
+        clustering=tuple(key(column) for column in table.clustering),
+        static=tuple(value(column) for column in table.static if not excluded(column)),
+        regular=tuple(value(column) for column in table.regular if not excluded(column)),
+        excluded=tuple(column.name for column in table.values if excluded(column)),
+        warnings=warnings,
+    )

@@ -1,0 +1,243 @@
+"""PostgreSQL as a destination: one transaction per micro-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString, cast
+
+import psycopg
+
+from cdc_pipeline.change import Position
+from cdc_pipeline.dlq import DeadLetterEvent
+from cdc_pipeline.errors import ConfigurationError, RowsRefused, TransientSinkError
+from cdc_pipeline.load.postgres import dead_letters, ddl, merge, offsets
+from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
+from cdc_pipeline.load.postgres.errors import translated
+from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
+from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary
+from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.schema import Table
+from cdc_pipeline.transform import MaskedBatch, TableMasks
+
+_DDL_LOCK = 7_230_121_020_611
+_OLDEST_SERVER = 150_000
+
+
+class PostgresSink:
+    """One connection to one destination; reconnects after `TransientSinkError`.
+
+    `profile` and `overrides` choose the types (`types.md`). Errors are `SinkError`s and never hold a value.
+    """
+
+    def __init__(self, name: str, conninfo: str, profile: str = "native", overrides: Mapping[str, str] | None = None):
+        self.name = name
+        self._conninfo = conninfo
+        self._profile = profile
+        self._overrides = dict(overrides or {})
+        self._plans: dict[str, TablePlan] = {}
+        self._connection: psycopg.Connection[Any] | None = None
+        self._cell_oid = 0
+        self._staged: dict[str, str] = {}
+
+    # --- planning ----------------------------------------------------------------------------------------------
+
+    def summary(self, table: Table, masks: TableMasks) -> TableSummary:
+        """What the table would become; needs no server."""
+        reason = refusal(table)
+        if reason is not None:
+            return TableSummary(table.full_name, "", (), refusal=reason)
+        plan = self._make_plan(table, masks)
+        by_name = {c.column.name: c for c in (*plan.partition_key, *plan.clustering, *plan.static, *plan.regular)}
+        columns = tuple(
+            ColumnSummary(
+                name=column.name,
+                kind=str(column.kind),
+                cql_type=column.type.cql,
+                target_type=by_name[column.name].type.sql if column.name in by_name else "not loaded",
+                mask=str(masks.decisions[column.name].strategy) if masks.is_masked(column) else "-",
+            )
+            for column in table.columns
+        )
+        return TableSummary(table.full_name, plan.view, columns, tuple(ddl.statements(plan)), plan.warnings)
+
+    def _make_plan(self, table: Table, masks: TableMasks) -> TablePlan:
+        try:
+            return make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded)
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error), where=f"destination {self.name}", key=table.full_name) from None
+
+    def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
+        """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
+        with translated(self.name, "preparing tables"), self._transaction() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
+            connection.execute("SET LOCAL client_min_messages = warning")
+            _run(connection, ddl.PRELUDE)
+            for table, masks in tables:
+                plan = self._make_plan(table, masks)
+                self._plans[table.full_name] = plan
+                for statement in ddl.statements(plan):
+                    _run(connection, statement)
+                self._check_masks(connection, table, masks)
+
+    def _check_masks(self, connection: psycopg.Connection[Any], table: Table, masks: TableMasks) -> None:
+        """A key or a decision that changed silently would break every join: refuse to run."""
+        for name, (decision, fingerprint) in masks.fingerprints().items():
+            connection.execute(
+                "INSERT INTO cdc.mask_keys VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (table.keyspace, table.name, name, decision, fingerprint),
+            )
+            found = connection.execute(
+                "SELECT decision, fingerprint FROM cdc.mask_keys WHERE (keyspace_name, table_name, column_name) "
+                "= (%s, %s, %s)",
+                (table.keyspace, table.name, name),
+            ).fetchone()
+            if found != (decision, fingerprint):
+                what = "key" if found and found[0] == decision else "rule"
+                raise ConfigurationError(
+                    f"expected the masking {what} that {table.full_name}.{name} was loaded with (fingerprint "
+                    f"{found[1] if found else 'none'}), found another ({fingerprint})",
+                    where=f"destination {self.name}",
+                    key="masking",
+                )
+
+    # --- the lane ----------------------------------------------------------------------------------------------
+
+    def claim(self, lane: Lane, run_id: str) -> LaneState:
+        """Takes the lane by raising its epoch."""
+        with translated(self.name, "claiming the lane"), self._transaction() as connection:
+            return offsets.claim(connection, lane, run_id)
+
+    def state(self, lane: Lane) -> LaneState | None:
+        """The lane's row; None before its first claim."""
+        with translated(self.name, "reading the offset"), self._transaction() as connection:
+            return offsets.read(connection, lane)
+
+    def encode(self, masked: MaskedBatch) -> Encoded:
+        """Types a batch for its table's plan."""
+        encoded = encode_table(self._plans[masked.table.full_name], masked, self._oid())
+        return Encoded(encoded, encoded.failures)
+
+    def apply(
+        self,
+        held: LaneState,
+        batches: Iterable[Encoded],
+        letters: Sequence[DeadLetterEvent],
+        position: Position,
+        events: int,
+    ) -> LaneState:
+        """Fence, rows, dead letters and offset in one transaction.
+
+        After a lost commit reply the offset on the server tells: it stands at `position` under our epoch exactly when
+        that transaction was committed.
+        """
+        with translated(self.name, "loading a micro-batch"):
+            found = self._already_applied(held, position)
+            if found is not None:
+                return found
+            with self._transaction() as connection:
+                offsets.fence(connection, held)
+                self._write(connection, batches)
+                dead_letters.store(connection, letters)
+                return offsets.move(connection, held, position, events)
+
+    def _already_applied(self, held: LaneState, position: Position) -> LaneState | None:
+        if self._connection is not None and not self._connection.broken:
+            return None
+        with self._transaction() as connection:
+            state = offsets.read(connection, held.lane)
+        if state is None or state.epoch != held.epoch or state.position == held.position:
+            return None
+        return state if state.position == position else None
+
+    def load(self, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent]) -> None:
+        """Rows and dead letters, no offset."""
+        with translated(self.name, "loading a backfill"), self._transaction() as connection:
+            self._write(connection, batches)
+            dead_letters.store(connection, letters)
+
+    def accepts(self, batch: Encoded) -> bool:
+        """Whether the server takes a batch: loaded, and rolled back."""
+        try:
+            with translated(self.name, "trying a batch"), self._transaction() as connection:
+                self._write(connection, [batch])
+                raise psycopg.Rollback
+        except RowsRefused:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._staged.clear()
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def _write(self, connection: psycopg.Connection[Any], batches: Iterable[Encoded]) -> None:
+        for batch in batches:
+            encoded = cast(EncodedTable, batch.payload)
+            plan = encoded.plan
+            if encoded.ranges is not None:
+                self._ranges(connection, plan, encoded.ranges)
+            for rows, static in ((encoded.rows, False), (encoded.static, True)):
+                if rows is not None:
+                    staged = self._copy(connection, plan.static_state if static else plan.state, rows)
+                    _run(connection, merge.merge_rows(plan, staged, rows.columns, static=static))
+
+    def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> None:
+        """The ledger first, so that rows of this batch meet it; then the rows that are there already."""
+        staged = self._copy(connection, plan.ranges, ranges)
+        _run(connection, merge.merge_ranges(plan, staged, ranges.columns))
+        _run(connection, merge.cover_rows(plan, staged))
+        if plan.static:
+            _run(connection, merge.cover_static(plan, staged))
+
+    def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
+        staged = self._staged.get(table)
+        if staged is None:
+            staged = self._staged[table] = f"cdc_in_{len(self._staged)}"
+        _run(connection, merge.staging(table, staged))
+        with connection.cursor() as cursor, cursor.copy(_sql(merge.copy_in(staged, batch.columns))) as copy:
+            copy.write(batch.data)
+        return staged
+
+    # --- the connection ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
+        connection = self._open()
+        with connection.transaction():
+            yield connection
+
+    def _open(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._staged.clear()
+            connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+            if connection.info.server_version < _OLDEST_SERVER:
+                connection.close()
+                raise ConfigurationError(
+                    f"expected PostgreSQL 15 or later, found {connection.info.server_version // 10000}",
+                    where=f"destination {self.name}",
+                )
+            self._connection = connection
+        return self._connection
+
+    def _oid(self) -> int:
+        if not self._cell_oid:
+            with translated(self.name, "reading the catalog"), self._transaction() as connection:
+                row = connection.execute("SELECT 'cdc.cell'::regtype::oid::int8").fetchone()
+            if row is None:
+                raise TransientSinkError(f"destination {self.name}: type cdc.cell expected, found none")
+            self._cell_oid = int(row[0])
+        return self._cell_oid
+
+
+def _sql(text: str) -> LiteralString:
+    """Statements are made of quoted names and our own words only; values travel by COPY and parameters."""
+    return cast(LiteralString, text)
+
+
+def _run(connection: psycopg.Connection[Any], text: str) -> None:
+    connection.execute(_sql(text))

@@ -1,0 +1,75 @@
+"""The type table, as data: from CQL to PostgreSQL, profile `native` and `exact` (`types.md`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cdc_pipeline.load.postgres.types import scalars
+
+Encode = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarType:
+    """A PostgreSQL scalar: its SQL name, oid, encoder into a binary field, and its tie expression.
+
+    `tie` makes of the stored value `{}` bytes that sort like Cassandra's serialized ones, which decide between two
+    writes of one microsecond; None: the bytes are kept beside the value. `same` marks fields whose bytes are
+    Cassandra's own, by their size (0 = any).
+    """
+
+    sql: str
+    oid: int
+    encode: Encode
+    tie: str | None
+    same: int | None = None
+
+
+_TEXT_TIE = "convert_to({}, 'UTF8')"
+TEXT = ScalarType("text", 25, scalars.text, _TEXT_TIE)
+BYTEA = ScalarType("bytea", 17, scalars.bytea, "{}", same=0)
+UUID = ScalarType("uuid", 2950, scalars.same16, "uuid_send({})", same=16)
+_BIGINT = ScalarType("bigint", 20, scalars.same8, "int8send({})", same=8)
+
+NATIVE: dict[str, ScalarType] = {
+    "ascii": TEXT,
+    "text": TEXT,
+    "blob": BYTEA,
+    "boolean": ScalarType("boolean", 16, scalars.boolean, "boolsend({})"),
+    "tinyint": ScalarType("smallint", 21, scalars.smallint_of_tinyint, "int2send({})"),
+    "smallint": ScalarType("smallint", 21, scalars.same2, "int2send({})", same=2),
+    "int": ScalarType("integer", 23, scalars.same4, "int4send({})", same=4),
+    "bigint": _BIGINT,
+    "counter": _BIGINT,
+    "varint": ScalarType("numeric", 1700, scalars.varint, None),
+    "decimal": ScalarType("numeric", 1700, scalars.decimal, None),
+    "float": ScalarType("real", 700, scalars.same4, "float4send({})", same=4),
+    "double": ScalarType("double precision", 701, scalars.same8, "float8send({})", same=8),
+    "timestamp": ScalarType(
+        "timestamp with time zone", 1184, scalars.timestamptz, "int8send((extract(epoch from {}) * 1000)::int8)"
+    ),
+    "date": ScalarType("date", 1082, scalars.date, "int8send(({} - date '2000-01-01')::int8 + 4294967296)"),
+    "time": ScalarType("time without time zone", 1083, scalars.time, "time_send({})"),
+    "duration": ScalarType("interval", 1186, scalars.interval, None),
+    "uuid": UUID,
+    "timeuuid": UUID,
+    "inet": ScalarType("inet", 869, scalars.inet, "substring(inet_send({}) from 5)"),
+}
+
+EXACT: dict[str, ScalarType] = NATIVE | {
+    "varint": ScalarType("text", 25, scalars.varint_exact, None),
+    "decimal": ScalarType("text", 25, scalars.decimal_exact, None),
+    "timestamp": ScalarType("bigint", 20, scalars.same8, "int8send({})", same=8),
+    "date": ScalarType("integer", 23, scalars.date_exact, "int8send({}::int8 + 4294967296)"),
+    "time": ScalarType("bigint", 20, scalars.same8, "int8send({})", same=8),
+    "duration": ScalarType("text", 25, scalars.duration_exact, None),
+}
+
+PROFILES = {"native": NATIVE, "exact": EXACT}
+
+KEY_IS_EXACT = frozenset(
+    {"ascii", "text", "blob", "boolean", "tinyint", "smallint", "int", "bigint", "timestamp", "date", "time"}
+    | {"uuid", "timeuuid", "inet"}
+)
+"""CQL types whose PostgreSQL value is equal exactly when Cassandra's bytes are: their column can be a key itself."""

@@ -1,0 +1,98 @@
+"""What the pipeline asks of a destination. Each method says whether it may be repeated and when an offset moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cdc_pipeline.change import Position
+from cdc_pipeline.dlq import DeadLetterEvent
+from cdc_pipeline.errors import RowError
+from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.schema import Table
+from cdc_pipeline.transform import MaskedBatch, TableMasks
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSummary:
+    """A column as `plan` shows it: CQL type, destination type, mask (`-` for none)."""
+
+    name: str
+    kind: str
+    cql_type: str
+    target_type: str
+    mask: str
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """A table as `plan` shows it; `refusal` says why it is not loaded."""
+
+    table: str
+    target: str
+    columns: tuple[ColumnSummary, ...]
+    ddl: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch ready to be sent: `payload` is the destination's own; `failures` maps rows to why they do not fit."""
+
+    payload: Any
+    failures: dict[int, RowError] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """A destination. One instance per lane and thread."""
+
+    name: str
+
+    def summary(self, table: Table, masks: TableMasks) -> TableSummary:
+        """What the table would become. Writes nothing; needs no server."""
+        ...
+
+    def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
+        """Creates or migrates what the tables need. May be repeated, also by two at once."""
+        ...
+
+    def claim(self, lane: Lane, run_id: str) -> LaneState:
+        """Takes the lane by raising its epoch; an older writer loses at its next `apply`. May be repeated."""
+        ...
+
+    def state(self, lane: Lane) -> LaneState | None:
+        """The lane's row, without taking the lane; None before its first claim."""
+        ...
+
+    def encode(self, masked: MaskedBatch) -> Encoded:
+        """Types a batch. Pure; may be repeated."""
+        ...
+
+    def apply(
+        self,
+        held: LaneState,
+        batches: Iterable[Encoded],
+        letters: Sequence[DeadLetterEvent],
+        position: Position,
+        events: int,
+    ) -> LaneState:
+        """Rows, dead letters and the offset in one transaction; returns the new state of the lane.
+
+        May be repeated with the same `held` after `TransientSinkError`: the offset tells whether the first try was
+        committed. `LaneLost` when another writer holds the lane, `RowsRefused` when rows are at fault. The offset moves here and nowhere else.
+        """
+        ...
+
+    def load(self, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent]) -> None:
+        """Rows and dead letters without an offset, for backfills. May be repeated."""
+        ...
+
+    def accepts(self, batch: Encoded) -> bool:
+        """Whether the server would take a batch: tried, and rolled back. May be repeated."""
+        ...
+
+    def close(self) -> None:
+        """Gives the connection back. May be repeated."""
+        ...

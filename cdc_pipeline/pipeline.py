@@ -1,0 +1,179 @@
+"""The way of one micro-batch, from the log to a committed destination, top to bottom.
+
+    capture     which bytes of which segments are safe to read
+    decode      segments to batches of changes, one per table
+    fit         compact to one row per key, mask, type; what cannot go on is parked alone   (`fitting.py`)
+    apply       rows + dead letters + offset in one transaction, retried while the server is down
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import structlog
+
+from cdc_pipeline.capture import SegmentState, ShardLog
+from cdc_pipeline.change import START, Damage, Position
+from cdc_pipeline.decode import DecodedBatch, Decoder
+from cdc_pipeline.errors import CdcError, RowsRefused, SegmentError
+from cdc_pipeline.fitting import Fitter
+from cdc_pipeline.load import Sink
+from cdc_pipeline.observability.metrics import Metrics
+from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.results import LaneResult, Prepared
+from cdc_pipeline.retry import Retry
+from cdc_pipeline.schema import Schema
+from cdc_pipeline.transform import TableMasks
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+class LaneRunner:
+    """One destination x one shard; `masks` holds the tables that are loaded, by full name."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        source: ShardLog,
+        decoder: Decoder,
+        schema: Schema,
+        masks: Mapping[str, TableMasks],
+        sink: Sink,
+        retry: Retry | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.lane = lane
+        self.source = source
+        self.sink = sink
+        self.result = LaneResult()
+        self.on_commit: Callable[[LaneRunner], None] = lambda _: None
+        self._decoder = decoder
+        self._fitter = Fitter(lane, schema, masks, sink)
+        self._masks = masks
+        self._retry = retry or Retry()
+        self._metrics = metrics or Metrics()
+
+    def open(self, run_id: str) -> LaneState:
+        """Prepares the destination's tables and takes the lane from any older writer."""
+        self._prepare_tables()
+        self.result.state = self._trying(lambda: self.sink.claim(self.lane, run_id))
+        return self.result.state
+
+    def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Loads what is durable now; returns the number of micro-batches. `open` comes first.
+
+        Stops between two micro-batches when asked to. `LaneLost` when another writer took over, another `SinkError`
+        when the destination stays down or refuses for good; nothing is half-applied then.
+        """
+        done = 0
+        for segment in self.source.waiting(self.held.position):
+            for decoded in self._decode(segment, self.held.position):
+                self._commit(decoded)
+                done += 1
+                if should_stop():
+                    return done
+        return done
+
+    def backfill(self, segments: Iterable[SegmentState], tables: Collection[str] | None = None) -> LaneResult:
+        """Loads segments again, in the order given, whatever the offsets say; they stay as they are."""
+        self._prepare_tables()
+        for segment in segments:
+            for decoded in self._decode(dataclasses.replace(segment, problem=None), START):
+                self._reload(_only(decoded, tables))
+        return self.result
+
+    def _commit(self, decoded: DecodedBatch) -> None:
+        """One micro-batch: all of it, or none."""
+        held = self.held
+
+        def apply(prepared: Prepared) -> LaneState:
+            events = prepared.events
+            return self._trying(
+                lambda: self.sink.apply(held, prepared.batches, prepared.letters, prepared.position, events)
+            )
+
+        prepared = self._fitter.prepare(decoded)
+        try:
+            state = apply(prepared)
+        except RowsRefused:
+            prepared = self._fitter.prepare(decoded, probing=True)
+            state = apply(prepared)
+        self.result.state = state
+        self._written(prepared)
+
+    def _reload(self, decoded: DecodedBatch) -> None:
+        """One micro-batch without an offset."""
+        prepared = self._fitter.prepare(decoded)
+        try:
+            self._trying(lambda: self.sink.load(prepared.batches, prepared.letters))
+        except RowsRefused:
+            prepared = self._fitter.prepare(decoded, probing=True)
+            self._trying(lambda: self.sink.load(prepared.batches, prepared.letters))
+        self._written(prepared)
+
+    def _decode(self, segment: SegmentState, held: Position) -> Iterator[DecodedBatch]:
+        """What a segment brings beyond a position; a file whose header is damaged is one damaged place."""
+        name = segment.path.name
+        if segment.problem is not None:
+            self._problem(str(segment.problem))
+        if segment.durable == 0:
+            return
+        after = held.offset if held.segment == name else 0
+        try:
+            for decoded in self._decoder.read(segment.path, after, segment.durable):
+                if decoded.end > decoded.start or decoded.damage:
+                    yield decoded
+        except FileNotFoundError:
+            self._problem(f"segment {name}: vanished before it was read; with cdc_block_writes: false it may be lost")
+        except OSError as error:
+            raise CdcError(f"segment {name}: expected a readable file, found: {error.strerror}") from None
+        except SegmentError as error:
+            if not after:  # not passed yet
+                yield DecodedBatch(name, 0, 1, (), (Damage("section", error),), 0, last=True)
+
+    # --- around it ---------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> LaneState:
+        """The lane as this writer holds it."""
+        if self.result.state is None:
+            raise CdcError(f"lane {self.lane}: expected open() before anything else")
+        return self.result.state
+
+    def _prepare_tables(self) -> None:
+        tables = [(masks.table, masks) for masks in self._masks.values()]
+        self._trying(lambda: self.sink.prepare(tables))
+
+    def _trying(self, call: Callable[[], T]) -> T:
+        return self._retry.call(call, self._metrics.failed)
+
+    def _problem(self, message: str) -> None:
+        if message not in self.result.problems:
+            self.result.problems.append(message)
+            log.warning("segment problem", message=message)
+
+    def _written(self, prepared: Prepared) -> None:
+        """Counts, metrics and the caller's own, once a micro-batch is committed."""
+        self.result.add(prepared)
+        destination, shard = self.lane.destination, self.lane.shard
+        for table, changes in prepared.changes.items():
+            self._metrics.processed(destination, table, changes)
+        for letter in prepared.letters:
+            self._metrics.parked(destination, str(letter.reason))
+        if prepared.newest is not None:
+            self.result.lag_seconds = max(0.0, time.time() - prepared.newest / 1e6)
+            self._metrics.lane(destination, shard, lag=self.result.lag_seconds)
+        self.on_commit(self)
+
+
+def _only(decoded: DecodedBatch, tables: Collection[str] | None) -> DecodedBatch:
+    """The batch with the changes of some tables."""
+    if tables is None:
+        return decoded
+    kept = tuple(batch for batch in decoded.tables if batch.table.full_name in tables)
+    return dataclasses.replace(decoded, tables=kept)

@@ -1,0 +1,202 @@
+"""A configured project: schema, policy, destinations and lanes, made from the settings on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.config import (
+    BatchSettings,
+    ClusterSchema,
+    FileSchema,
+    KeystoreEncryption,
+    PostgresDestination,
+    Settings,
+    load_config,
+)
+from cdc_pipeline.decode import Decoder, KeyProvider
+from cdc_pipeline.embedded.postgres import EmbeddedPostgres
+from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.load import Sink, TableSummary
+from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.observability.metrics import Metrics
+from cdc_pipeline.offsets import Lane
+from cdc_pipeline.pipeline import LaneRunner
+from cdc_pipeline.retry import Retry
+from cdc_pipeline.schema import Schema, Table, TableFilter, load_schema
+from cdc_pipeline.schema.cluster import read_cluster
+from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
+
+EMBEDDED_DATABASE = "cdc"
+
+
+class Project:
+    """Everything that a command or a Dagster run needs; a context manager, because it may hold servers."""
+
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        self.settings = settings
+        self.metrics = metrics or Metrics()
+        self._embedded: dict[str, EmbeddedPostgres] = {}
+        self._sinks: list[Sink] = []
+
+    @classmethod
+    def load(cls, config: Path | None) -> Project:
+        """The project of a configuration file (default: `CDC_CONFIG`, else `cdc.yaml`)."""
+        return cls(load_config(config))
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes connections and leaves embedded servers, which end with their last user."""
+        for sink in self._sinks:
+            sink.close()
+        self._sinks.clear()
+        for server in self._embedded.values():
+            server.stop()
+        self._embedded.clear()
+
+    # --- what is loaded ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The schema, from its file or the live cluster."""
+        source = self.settings.source.schema_source
+        if isinstance(source, FileSchema):
+            return load_schema(source.file, source.history)
+        assert isinstance(source, ClusterSchema)
+        password = source.password.reveal() if source.password is not None else None
+        return read_cluster(source.contact_points, source.port, source.username, password)
+
+    @cached_property
+    def policy(self) -> MaskingPolicy:
+        """The masking rules and, when there is one, the key ring."""
+        masking = self.settings.masking
+        rules = MaskingRules.load(masking.rules) if masking.rules is not None else MaskingRules.defaults()
+        keys = masking.keys
+        ring = None
+        if keys is not None:
+            ring = KeyRing.from_env(keys.env) if keys.env is not None else KeyRing.load(keys.file or "")
+        return MaskingPolicy(rules, ring, masking.unclassified)
+
+    @cached_property
+    def selected(self) -> dict[str, TableMasks]:
+        """The tables of the newest schema that the configuration selects, refused ones included, by full name."""
+        chosen = TableFilter.of(self.settings.source.tables)
+        return {t.full_name: TableMasks(self.policy, t) for t in self.schema.current if chosen.selects(t)}
+
+    def loaded(self, sink: Sink) -> dict[str, TableMasks]:
+        """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
+        loaded = {}
+        for name, masks in self.selected.items():
+            if sink.summary(masks.table, masks).refusal is None:
+                masks.fingerprints()  # a missing key stops here, before anything is read
+                loaded[name] = masks
+        return loaded
+
+    def plan(self, destination: str) -> list[TableSummary]:
+        """What every selected table would become; writes nothing and needs no server."""
+        sink = self._make_sink(destination, "")
+        return [sink.summary(masks.table, masks) for masks in self.selected.values()]
+
+    # --- destinations and lanes --------------------------------------------------------------------------------
+
+    def destinations(self, only: str | None = None) -> list[str]:
+        """The names of the destinations, or the one asked for; `ConfigurationError` when there is no such."""
+        return _chosen("destination", self.settings.destinations, only)
+
+    def shards(self, only: str | None = None) -> list[str]:
+        """The names of the shards, or the one asked for."""
+        return _chosen("shard", self.settings.source.shards, only)
+
+    def lanes(self, destination: str | None = None, shard: str | None = None) -> list[Lane]:
+        """Destinations x shards."""
+        return [Lane(d, s) for d in self.destinations(destination) for s in self.shards(shard)]
+
+    def conninfo(self, destination: str) -> str:
+        """How to connect to a destination; starts the server of an embedded one."""
+        place = self.settings.destinations[destination]
+        if not isinstance(place, PostgresDestination):
+            raise ConfigurationError(
+                f"destination {destination}: expected kind postgres, found {place.kind}, which is not loaded yet"
+            )
+        if not place.embedded:
+            return place.conninfo()
+        assert place.directory is not None
+        if destination not in self._embedded:
+            self._embedded[destination] = EmbeddedPostgres(place.directory)
+        server = self._embedded[destination].start()
+        return server.create_database(EMBEDDED_DATABASE)
+
+    def sink(self, destination: str) -> Sink:
+        """A new connection to a destination, closed with the project."""
+        sink = self._make_sink(destination, self.conninfo(destination))
+        self._sinks.append(sink)
+        return sink
+
+    def _make_sink(self, destination: str, conninfo: str) -> Sink:
+        types = self.settings.destinations[destination].types
+        self._check_overrides(destination, types.columns)
+        return PostgresSink(destination, conninfo, types.profile, types.columns)
+
+    def _check_overrides(self, destination: str, columns: dict[str, str]) -> None:
+        known = {f"{table.full_name}.{column.name}" for table in self.schema.current for column in table.columns}
+        for name in columns:
+            if name not in known:
+                key = f"destinations.{destination}.types.columns"
+                raise ConfigurationError(f"expected a column of the schema, found {name}", key=key)
+
+    def source(self, shard: str) -> ShardLog:
+        """The log of a shard: its `cdc_raw` and, when one is configured, its archive."""
+        directories = [self.settings.source.shards[shard].directory]
+        if self.settings.source.archive is not None:
+            directories.append(self.settings.source.archive.directory / shard)
+        return ShardLog(shard, directories)
+
+    def lane(self, lane: Lane) -> LaneRunner:
+        """A runner of a lane with a decoder and a connection of its own."""
+        sink = self.sink(lane.destination)
+        masks = self.loaded(sink)
+        retry = self.settings.retry
+        return LaneRunner(
+            lane,
+            self.source(lane.shard),
+            self.decoder([m.table for m in masks.values()]),
+            self.schema,
+            masks,
+            sink,
+            Retry(retry.attempts, retry.wait, retry.max_wait),
+            self.metrics,
+        )
+
+    def decoder(self, tables: Sequence[Table]) -> Decoder:
+        """A decoder of the changes of these tables."""
+        wanted = {table.id for table in tables}
+        batch: BatchSettings = self.settings.batch
+        return Decoder(
+            self.schema, lambda t: t.id in wanted, keys=self.log_keys, max_rows=batch.rows, max_bytes=batch.bytes
+        )
+
+    @cached_property
+    def log_keys(self) -> KeyProvider | None:
+        """The keys of encrypted commit logs."""
+        encryption = self.settings.source.encryption
+        if encryption is None:
+            return None
+        if isinstance(encryption, KeystoreEncryption):
+            key_password = encryption.key_password.reveal() if encryption.key_password is not None else None
+            return KeyProvider.from_keystore(
+                encryption.keystore, encryption.password.reveal(), key_password, encryption.store_type
+            )
+        return KeyProvider.from_hex_file(encryption.key.file)
+
+
+def _chosen(what: str, known: dict[str, object] | dict[str, str], only: str | None) -> list[str]:
+    if only is not None and only not in known:
+        raise ConfigurationError(f"expected a {what} of {', '.join(known)}, found {only}")
+    return [only] if only is not None else list(known)

@@ -1,0 +1,263 @@
+"""A batch merged to one row per key, by Cassandra's own rule, before anything is sent.
+
+The rule (`Cells`, format document 8.4): of the versions of a cell the greatest (timestamp, rank, expiry, value bytes)
+wins, rank 0 live, 1 expiring, 2 tombstone. Rank and expiry are one number here, `x`: 0 live, the expiry in seconds
+of an expiring cell, `TOMBSTONE_X` for a tombstone. Ties are decided on the serialized bytes, so before masking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, ChangeBatch, RowKind
+from cdc_pipeline.schema import Table
+from cdc_pipeline.types import clustering_key
+
+Longs = npt.NDArray[np.int64]
+
+TOMBSTONE_X = 2**40
+"""The `x` of a tombstone: beyond every expiry."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Winning cells: `row` counts in the merged rows, `source` in the rows of the batch; arrays of one length."""
+
+    row: Longs
+    column: Longs
+    ts: Longs
+    x: Longs
+    path: pa.Array
+    value: pa.Array
+    source: Longs
+
+
+@dataclass(frozen=True)
+class ColumnDeletions:
+    """The greatest deletion (µs) of multi-cell columns, by merged row."""
+
+    row: Longs
+    column: Longs
+    ts: Longs
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows with distinct keys: parts of the key, row liveness, greatest row deletion (-2^63 = none), cells."""
+
+    keys: tuple[pa.Array, ...]
+    clustering: tuple[pa.Array, ...]
+    live_ts: Longs
+    live_x: Longs
+    del_ts: Longs
+    cells: Cells
+    deletions: ColumnDeletions
+    source: Longs
+
+    def __len__(self) -> int:
+        return len(self.live_ts)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeDeletion:
+    """A range tombstone, or a partition deletion when it has no bounds; `source` is its row in the batch."""
+
+    key: tuple[bytes, ...]
+    start: Bound | None
+    end: Bound | None
+    ts: int
+    source: int
+
+
+@dataclass(frozen=True)
+class MergedBatch:
+    """One table's changes, one row per key; `rows` and `static` are independent of each other and of `ranges`.
+
+    `changes` counts the rows of the batch that went in."""
+
+    batch: ChangeBatch
+    rows: Rows
+    static: Rows
+    ranges: tuple[RangeDeletion, ...]
+    changes: int
+
+    @property
+    def table(self) -> Table:
+        """The table of the batch."""
+        return self.batch.table
+
+
+def compact(batch: ChangeBatch, without: frozenset[int] = frozenset()) -> MergedBatch:
+    """Merges a batch; rows whose index is in `without` (parked ones) are left out.
+
+    A partition deletion of a table without clustering columns is a deletion of its one row (8.3).
+    """
+    kind = batch.rows.column("kind").to_numpy().copy()
+    if without:
+        kind[list(without)] = RowKind.NOTHING
+    if not batch.table.clustering:
+        kind[kind == RowKind.PARTITION] = RowKind.ROW
+    columns = _CellColumns(batch)
+    return MergedBatch(
+        batch,
+        rows=_merge(batch, np.flatnonzero(kind == RowKind.ROW), columns, clustered=True),
+        static=_merge(batch, np.flatnonzero(kind == RowKind.STATIC), columns, clustered=False),
+        ranges=_ranges(batch, kind),
+        changes=int((kind != RowKind.NOTHING).sum()),
+    )
+
+
+class _CellColumns:
+    """The cells of a batch with the row that each belongs to."""
+
+    def __init__(self, batch: ChangeBatch) -> None:
+        ends = batch.rows.column("cell_end").to_numpy()
+        cells = batch.cells
+        self.row = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+        self.column = cells.column("column").to_numpy()
+        self.ts = cells.column("ts").to_numpy()
+        self.kind = cells.column("kind").to_numpy()
+        local = cells.column("local").to_numpy()
+        self.x = np.where(self.kind == CellKind.EXPIRING, local, 0)
+        self.x[self.kind == CellKind.TOMBSTONE] = TOMBSTONE_X
+        self.path = cells.column("path")
+        self.value = cells.column("value")
+
+
+def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered: bool) -> Rows:
+    table, rows = batch.table, batch.rows
+    merged_row, first = _identify(table, rows, chosen, clustered=clustered)
+    count = len(first)
+    source = chosen[first]
+    live_ts, live_x = _liveness(rows, chosen, merged_row, count)
+    del_ts = np.full(count, NO_TIMESTAMP, np.int64)
+    np.maximum.at(del_ts, merged_row, rows.column("del_ts").to_numpy()[chosen])
+    row_of = np.full(rows.num_rows, -1, np.int64)
+    row_of[chosen] = merged_row
+    return Rows(
+        keys=tuple(rows.column(f"key{i}").take(pa.array(source)) for i in range(len(table.partition_key))),
+        clustering=tuple(
+            rows.column(f"ck{i}").take(pa.array(source)) for i in range(len(table.clustering) if clustered else 0)
+        ),
+        live_ts=live_ts,
+        live_x=live_x,
+        del_ts=del_ts,
+        cells=_winners(cells, row_of),
+        deletions=_column_deletions(cells, row_of),
+        source=source,
+    )
+
+
+def _identify(table: Table, rows: pa.RecordBatch, chosen: Longs, *, clustered: bool) -> tuple[Longs, Longs]:
+    """(the merged row of each chosen row, the first chosen row of each merged one); merged rows sorted by key.
+
+    Clustering values are compared as Cassandra sorts them: the decimals 1.0 and 1.00 are one row.
+    """
+    take = pa.array(chosen)
+    parts = [rows.column(f"key{i}").take(take).to_pylist() for i in range(len(table.partition_key))]
+    if clustered and table.clustering:
+        encode = clustering_key([c.type for c in table.clustering], [c.descending for c in table.clustering])
+        values = [rows.column(f"ck{i}").take(take).to_pylist() for i in range(len(table.clustering))]
+        parts.append([encode(row) for row in zip(*values, strict=True)])
+    ordered = sorted(range(len(chosen)), key=list(zip(*parts, strict=True)).__getitem__) if len(chosen) else []
+    order = np.array(ordered, np.int64)
+    new = np.ones(len(order), bool)
+    for index in range(1, len(order)):
+        new[index] = any(part[ordered[index]] != part[ordered[index - 1]] for part in parts)
+    merged = np.empty(len(order), np.int64)
+    merged[order] = np.cumsum(new) - 1
+    return merged, order[new]
+
+
+def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) -> tuple[Longs, Longs]:
+    """The winning primary-key liveness of each merged row: later timestamp, then expiring, then later expiry."""
+    ts = rows.column("live_ts").to_numpy()[chosen]
+    ttl = rows.column("live_ttl").to_numpy()[chosen]
+    x = np.where(ttl > 0, rows.column("live_local").to_numpy()[chosen], 0)
+    order = np.lexsort((x, ts, merged))
+    live_ts = np.full(count, NO_TIMESTAMP, np.int64)
+    live_x = np.zeros(count, np.int64)
+    live_ts[merged[order]] = ts[order]  # the last of each merged row wins
+    live_x[merged[order]] = x[order]
+    return live_ts, live_x
+
+
+def _winners(cells: _CellColumns, row_of: Longs) -> Cells:
+    chosen = np.flatnonzero((cells.kind != CellKind.COLUMN_DELETION) & (row_of[cells.row] >= 0))
+    row = row_of[cells.row[chosen]]
+    column, ts, x = cells.column[chosen], cells.ts[chosen], cells.x[chosen]
+    path = _codes(cells.path.take(pa.array(chosen)))
+    order = np.lexsort((x, ts, path, column, row))
+    same = (np.diff(row[order]) == 0) & (np.diff(column[order]) == 0) & (np.diff(path[order]) == 0)
+    if same.any():
+        tied = same & (np.diff(ts[order]) == 0) & (np.diff(x[order]) == 0)
+        last = np.append(~same, True) if len(order) else np.empty(0, bool)
+        winners = order[last]
+        if tied.any():
+            winners = _break_ties(order, tied, last, chosen, cells.value)
+    else:
+        winners = order
+    picked = chosen[winners]
+    take = pa.array(picked)
+    return Cells(
+        row=row[winners],
+        column=column[winners],
+        ts=ts[winners],
+        x=x[winners],
+        path=cells.path.take(take),
+        value=cells.value.take(take),
+        source=cells.row[picked],
+    )
+
+
+def _break_ties(
+    order: Longs, tied: npt.NDArray[np.bool_], last: npt.NDArray[np.bool_], chosen: Longs, value: pa.Array
+) -> Longs:
+    """The winners where the last of a group ties with those before it: the greatest bytes, unsigned."""
+    winners = []
+    for end in np.flatnonzero(last):
+        best = int(order[end])
+        at = int(end)
+        while at > 0 and tied[at - 1]:
+            at -= 1
+            rival = int(order[at])
+            if (value[int(chosen[rival])].as_py() or b"") > (value[int(chosen[best])].as_py() or b""):
+                best = rival
+        winners.append(best)
+    return np.array(winners, np.int64)
+
+
+def _codes(paths: pa.Array) -> Longs:
+    """A number per distinct path; simple columns, whose path is null, get -1."""
+    encoded = paths.dictionary_encode()
+    codes: Longs = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    return codes
+
+
+def _column_deletions(cells: _CellColumns, row_of: Longs) -> ColumnDeletions:
+    chosen = np.flatnonzero((cells.kind == CellKind.COLUMN_DELETION) & (row_of[cells.row] >= 0))
+    row, column, ts = row_of[cells.row[chosen]], cells.column[chosen], cells.ts[chosen]
+    order = np.lexsort((ts, column, row))
+    row, column, ts = row[order], column[order], ts[order]
+    last = np.ones(len(order), bool)
+    last[:-1] = (np.diff(row) != 0) | (np.diff(column) != 0)
+    return ColumnDeletions(row[last], column[last], ts[last])
+
+
+def _ranges(batch: ChangeBatch, kind: Longs) -> tuple[RangeDeletion, ...]:
+    """Range tombstones and partition deletions, each with its bounds; `batch.ranges` counts all ranges, parked too."""
+    number = np.cumsum(batch.rows.column("kind").to_numpy() == RowKind.RANGE) - 1
+    found = []
+    for index in np.flatnonzero((kind == RowKind.RANGE) | (kind == RowKind.PARTITION)):
+        bounds: Sequence[Bound | None] = (None, None)
+        if kind[index] == RowKind.RANGE:
+            bounds = batch.ranges[number[index]]
+        key = tuple(batch.rows.column(f"key{i}")[index].as_py() for i in range(len(batch.table.partition_key)))
+        ts = batch.rows.column("del_ts")[index].as_py()
+        found.append(RangeDeletion(key, bounds[0], bounds[1], ts, int(index)))
+    return tuple(found)
