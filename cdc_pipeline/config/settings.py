@@ -1,0 +1,105 @@
+"""The whole of cdc.yaml."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from cdc_pipeline.config.destinations import Destination
+from cdc_pipeline.config.section import FilePath, Section, Whole
+from cdc_pipeline.config.source import Name, SourceSettings
+from cdc_pipeline.errors import ConfigurationError
+
+
+class KeySource(Section):
+    """Where the masking key ring is: the file `keys.json`, or an environment variable that holds its text."""
+
+    file: FilePath | None = None
+    env: str | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.file is None) == (self.env is None):
+            raise PydanticCustomError("keys", "expected exactly one of file and env")
+        return self
+
+    def read(self) -> str:
+        """The key ring's text (JSON); `ConfigurationError` when the file or the variable is not there."""
+        if self.env is not None:
+            if text := os.environ.get(self.env):
+                return text
+            raise ConfigurationError(
+                f"expected the key ring in the environment variable {self.env}, found it not set",
+                key="masking.keys.env",
+            )
+        assert self.file is not None
+        try:
+            return self.file.read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "bytes that are no UTF-8"
+            raise ConfigurationError(
+                f"expected a key ring, found: {reason}", where=str(self.file), key="masking.keys.file"
+            ) from None
+
+
+class MaskingSettings(Section):
+    """The section `masking`; `unclassified` says what happens to a text column that no rule knows."""
+
+    rules: FilePath | None = None
+    keys: KeySource | None = None
+    unclassified: Literal["allow", "review", "deny"] = "review"
+
+    @field_validator("rules")
+    @classmethod
+    def _is_there(cls, rules: FilePath | None) -> FilePath | None:
+        if rules is not None and not rules.is_file():
+            raise PydanticCustomError("rules", "expected a file of rules, found none at {path}", {"path": str(rules)})
+        return rules
+
+
+class BatchSettings(Section):
+    """How much one transaction takes: it ends at the first limit; `seconds` is for a source that only trickles."""
+
+    rows: Whole = Field(default=20_000, ge=1)
+    bytes: Whole = Field(default=64 * 1024 * 1024, ge=1)
+    seconds: float = Field(default=1.0, gt=0)
+
+
+class RetrySettings(Section):
+    """Another try after a transient error: `wait` seconds, doubled up to `max_wait`, `attempts` tries in all."""
+
+    attempts: Whole = Field(default=8, ge=1)
+    wait: float = Field(default=0.1, gt=0)
+    max_wait: float = Field(default=30.0, gt=0)
+
+
+class MetricsSettings(Section):
+    """Where Prometheus may ask; port 0 takes any free one."""
+
+    port: Whole = Field(ge=0, le=65535)
+    host: str = "127.0.0.1"
+
+
+class Settings(Section):
+    """Everything, checked and frozen; made by `load_config`."""
+
+    source: SourceSettings
+    destinations: dict[Name, Destination]
+    masking: MaskingSettings = MaskingSettings()
+    batch: BatchSettings = BatchSettings()
+    retry: RetrySettings = RetrySettings()
+    metrics: MetricsSettings | None = None
+
+    @field_validator("destinations")
+    @classmethod
+    def _at_least_one(cls, destinations: dict[str, Any]) -> dict[str, Any]:
+        if not destinations:
+            raise PydanticCustomError("destinations", "expected at least one destination as name: {kind: …}")
+        return destinations
+
+    def redacted(self) -> dict[str, Any]:
+        """The settings as plain values, secrets as asterisks or as the name of their variable."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

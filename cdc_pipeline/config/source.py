@@ -1,0 +1,170 @@
+"""Where changes come from: one directory per Cassandra node, the schema, and the keys of encrypted commit logs."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cdc_pipeline.config.section import FilePath, SecretField, Section, Whole
+
+Port = Annotated[Whole, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(value: object) -> object:
+    """`90s`, `30m`, `12h`, `7d` or `2w` as a timedelta."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise PydanticCustomError("duration", "expected a duration as 30m, 12h or 7d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _print_duration(value: timedelta) -> str:
+    seconds = int(value.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(_print_duration)]
+
+
+class ShardSettings(Section):
+    """One node's CDC directory: `cdc_raw_directory` of its cassandra.yaml."""
+
+    directory: FilePath
+
+
+class FileSchema(Section):
+    """`schema.json` (`cdc-pipeline schema export`); `history` is the folder of earlier ones."""
+
+    file: FilePath
+    history: FilePath | None = None
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class CassandraConnection(Section):
+    """How to reach a cluster."""
+
+    contact_points: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    port: Port = 9042
+    username: str | None = None
+    password: SecretField | None = None
+
+
+class CassandraSettings(CassandraConnection, BaseSettings):
+    """The cluster from the environment alone: CDC_CASSANDRA_CONTACT_POINTS (split at commas), _PORT, _USERNAME, …"""
+
+    model_config = SettingsConfigDict(env_prefix="CDC_CASSANDRA_", extra="ignore", env_ignore_empty=True)
+
+
+class ClusterSchema(CassandraConnection):
+    """The schema of a live cluster."""
+
+    @field_validator("contact_points")
+    @classmethod
+    def _at_least_one(cls, points: tuple[str, ...]) -> tuple[str, ...]:
+        if not points:
+            raise PydanticCustomError("contact_points", "expected at least one host")
+        return points
+
+
+class KeystoreEncryption(Section):
+    """The Java keystore of `transparent_data_encryption_options`; `key_password` defaults to `password`."""
+
+    keystore: FilePath
+    store_type: Literal["JCEKS", "JKS"] = "JCEKS"
+    password: SecretField
+    key_password: SecretField | None = None
+
+
+class KeyFile(Section):
+    """A file with the bare key in hexadecimal."""
+
+    file: FilePath
+
+
+class KeyFileEncryption(Section):
+    """The key without a keystore."""
+
+    key: KeyFile
+
+
+def _schema_kind(value: object) -> str:
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, Section) else {}
+    return "<cluster>" if "contact_points" in keys else "<file>"
+
+
+def _encryption_kind(value: object) -> str:
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, Section) else {}
+    return "<key>" if "key" in keys else "<keystore>"
+
+
+SchemaSource = Annotated[
+    Annotated[FileSchema, Tag("<file>")] | Annotated[ClusterSchema, Tag("<cluster>")], Discriminator(_schema_kind)
+]
+Encryption = Annotated[
+    Annotated[KeystoreEncryption, Tag("<keystore>")] | Annotated[KeyFileEncryption, Tag("<key>")],
+    Discriminator(_encryption_kind),
+]
+
+
+class ArchiveSettings(Section):
+    """Where finished segments move, and how long they stay after every lane has passed them."""
+
+    directory: FilePath
+    retention: Duration = timedelta(days=7)
+
+
+class SourceSettings(Section):
+    """The section `source`."""
+
+    shards: dict[Name, ShardSettings]
+    schema_source: SchemaSource = Field(alias="schema")
+    encryption: Encryption | None = None
+    tables: tuple[str, ...] | None = None
+    archive: ArchiveSettings | None = None
+
+    @field_validator("shards")
+    @classmethod
+    def _at_least_one(cls, shards: dict[str, Any]) -> dict[str, Any]:
+        if not shards:
+            raise PydanticCustomError("shards", "expected at least one shard as name: {directory: …}")
+        return shards
+
+    @field_validator("tables")
+    @classmethod
+    def _are_globs(cls, tables: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for pattern in tables or ():
+            if not re.fullmatch(r"!?[^!.\s]+\.[^.\s]+|!?\*", pattern):
+                raise PydanticCustomError("glob", "expected keyspace.table, * as a wildcard, ! in front to exclude")
+        return tables or None
+
+    @model_validator(mode="after")
+    def _one_directory_each(self) -> SourceSettings:
+        directories = [shard.directory for shard in self.shards.values()]
+        if len(set(directories)) < len(directories):
+            raise PydanticCustomError("shards", "expected another directory for every shard, found one twice")
+        return self
+
+    def selects(self, table: str, *, cdc: bool) -> bool:
+        """Whether `keyspace.table` is to be loaded; without a positive pattern, every table with cdc = true is."""
+        patterns = self.tables or ()
+        wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+        if any(fnmatchcase(table, pattern[1:]) for pattern in patterns if pattern.startswith("!")):
+            return False
+        return any(fnmatchcase(table, pattern) for pattern in wanted) if wanted else cdc
