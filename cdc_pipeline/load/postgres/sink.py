@@ -47,7 +47,7 @@ class PostgresSink:
         reason = refusal(table)
         if reason is not None:
             return TableSummary(table.full_name, "", (), refusal=reason)
-        plan = self._make_plan(table, masks)
+        plan = self.table_plan(table, masks)
         by_name = {c.column.name: c for c in (*plan.partition_key, *plan.clustering, *plan.static, *plan.regular)}
         columns = tuple(
             ColumnSummary(
@@ -61,7 +61,8 @@ class PostgresSink:
         )
         return TableSummary(table.full_name, plan.view, columns, tuple(ddl.statements(plan)), plan.warnings)
 
-    def _make_plan(self, table: Table, masks: TableMasks) -> TablePlan:
+    def table_plan(self, table: Table, masks: TableMasks) -> TablePlan:
+        """The plan of a table; `ConfigurationError` for an override that its column cannot take."""
         try:
             return make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded)
         except ConfigurationError as error:
@@ -72,12 +73,12 @@ class PostgresSink:
         with translated(self.name, "preparing tables"), self._transaction() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
             connection.execute("SET LOCAL client_min_messages = warning")
-            _run(connection, ddl.PRELUDE)
+            execute_sql(connection, ddl.PRELUDE)
             for table, masks in tables:
-                plan = self._make_plan(table, masks)
+                plan = self.table_plan(table, masks)
                 self._plans[table.full_name] = plan
                 for statement in ddl.statements(plan):
-                    _run(connection, statement)
+                    execute_sql(connection, statement)
                 self._check_masks(connection, table, masks)
 
     def _check_masks(self, connection: psycopg.Connection[Any], table: Table, masks: TableMasks) -> None:
@@ -184,21 +185,21 @@ class PostgresSink:
             for rows, static in ((encoded.rows, False), (encoded.static, True)):
                 if rows is not None:
                     staged = self._copy(connection, plan.static_state if static else plan.state, rows)
-                    _run(connection, merge.merge_rows(plan, staged, rows.columns, static=static))
+                    execute_sql(connection, merge.merge_rows(plan, staged, rows.columns, static=static))
 
     def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> None:
         """The ledger first, so that rows of this batch meet it; then the rows that are there already."""
         staged = self._copy(connection, plan.ranges, ranges)
-        _run(connection, merge.merge_ranges(plan, staged, ranges.columns))
-        _run(connection, merge.cover_rows(plan, staged))
+        execute_sql(connection, merge.merge_ranges(plan, staged, ranges.columns))
+        execute_sql(connection, merge.cover_rows(plan, staged))
         if plan.static:
-            _run(connection, merge.cover_static(plan, staged))
+            execute_sql(connection, merge.cover_static(plan, staged))
 
     def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
         staged = self._staged.get(table)
         if staged is None:
             staged = self._staged[table] = f"cdc_in_{len(self._staged)}"
-        _run(connection, merge.staging(table, staged))
+        execute_sql(connection, merge.staging(table, staged))
         with connection.cursor() as cursor, cursor.copy(_sql(merge.copy_in(staged, batch.columns))) as copy:
             copy.write(batch.data)
         return staged
@@ -239,5 +240,6 @@ def _sql(text: str) -> LiteralString:
     return cast(LiteralString, text)
 
 
-def _run(connection: psycopg.Connection[Any], text: str) -> None:
-    connection.execute(_sql(text))
+def execute_sql(connection: psycopg.Connection[Any], text: str) -> psycopg.Cursor[Any]:
+    """Executes a statement that we wrote."""
+    return connection.execute(_sql(text))

@@ -159,7 +159,7 @@ def _or_null(render: Callable[[bytes], str], scalar: ScalarType) -> Callable[[by
 
 
 def _map_fragment(cql_type: MapType, profile: str) -> Fragment:
-    key, value = to_json(cql_type.key, "destination"), to_json(cql_type.value, "destination")
+    key, value = to_json(cql_type.key, "destination"), part_json(cql_type.value)
     numbers = holds(cql_type, ("decimal", "varint"))
 
     def fragment(path: bytes, raw: bytes) -> str:
@@ -172,15 +172,27 @@ def _map_fragment(cql_type: MapType, profile: str) -> Fragment:
 
 
 def _field_fragment(cql_type: UserType, profile: str) -> Fragment:
-    renders = [json_text(field, as_jsonb=profile == "native") for field in cql_type.field_types]
+    renders = [part_json(field) for field in cql_type.field_types]
+    numbers = [holds(field, ("decimal", "varint")) for field in cql_type.field_types]
 
     def fragment(path: bytes, raw: bytes) -> str:
         index = int.from_bytes(path, "big")
         if index >= len(renders):
             raise scalars.Unfit("a field that the user type lacks")
-        return renders[index](raw)
+        text = renders[index](raw)
+        if profile == "native":
+            check_jsonb(text, numbers=numbers[index])
+        return text
 
     return fragment
+
+
+def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
+    """The JSON of a value inside another: there an empty blob is `0x`, as Cassandra prints it."""
+    render = to_json(cql_type, "destination")
+    if cql_type == Scalar("blob"):
+        return lambda raw: render(raw) if raw else '"0x"'
+    return render
 
 
 def _field_label(name: str) -> str:
