@@ -61,9 +61,7 @@ class UnknownTable(SchemaError):
 class SegmentError(CdcError):
     """Damage at a place of a segment: `segment` (file name), `offset` (bytes into the file), `expected`, `found`."""
 
-    def __init__(
-        self, segment: str, offset: int, what: str, *, expected: object = None, found: object = None
-    ) -> None:
+    def __init__(self, segment: str, offset: int, what: str, *, expected: object = None, found: object = None) -> None:
         detail = f" expected {expected}, found {found}" if expected is not None else ""
         super().__init__(f"segment {segment}, offset {offset}: {what}{detail}")
         self.segment = segment

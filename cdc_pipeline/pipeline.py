@@ -1,9 +1,9 @@
 """The way of one micro-batch, from the log to a committed destination, top to bottom.
 
-    capture     which bytes of which segments are safe to read
-    decode      segments to batches of changes, one per table
-    fit         compact to one row per key, mask, type; what cannot go on is parked alone   (`fitting.py`)
-    apply       rows + dead letters + offset in one transaction, retried while the server is down
+capture     which bytes of which segments are safe to read
+decode      segments to batches of changes, one per table
+fit         compact to one row per key, mask, type; what cannot go on is parked alone   (`fitting.py`)
+apply       rows + dead letters + offset in one transaction, retried while the server is down
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LaneRunner:
 
     def open(self, run_id: str) -> LaneState:
         """Prepares the destination's tables and takes the lane from any older writer."""
-        self._prepare_tables()
+        self.prepare_tables()
         self.result.state = self._trying(lambda: self.sink.claim(self.lane, run_id))
         return self.result.state
 
@@ -81,11 +81,34 @@ class LaneRunner:
 
     def backfill(self, segments: Iterable[SegmentState], tables: Collection[str] | None = None) -> LaneResult:
         """Loads segments again, in the order given, whatever the offsets say; they stay as they are."""
-        self._prepare_tables()
+        self.prepare_tables()
         for segment in segments:
-            for decoded in self._decode(dataclasses.replace(segment, problem=None), START):
-                self._reload(_only(decoded, tables))
+            for decoded in self.reading(segment, tables):
+                self.reload(self.prepared(decoded), lambda decoded=decoded: decoded)  # type: ignore[misc]
         return self.result
+
+    def prepare_tables(self) -> None:
+        """Creates or migrates the tables of this lane. May be repeated."""
+        tables = [(masks.table, masks) for masks in self._masks.values()]
+        self._trying(lambda: self.sink.prepare(tables))
+
+    def reading(self, segment: SegmentState, tables: Collection[str] | None = None) -> Iterator[DecodedBatch]:
+        """The whole of a segment, whatever the offsets say; raw values, which go no further than `prepared`."""
+        for decoded in self._decode(dataclasses.replace(segment, problem=None), START):
+            yield _only(decoded, tables)
+
+    def prepared(self, decoded: DecodedBatch) -> Prepared:
+        """A micro-batch compacted, masked and typed."""
+        return self._fitter.prepare(decoded)
+
+    def reload(self, prepared: Prepared, again: Callable[[], DecodedBatch]) -> None:
+        """One micro-batch without an offset; `again` decodes it once more when the server refuses rows of it."""
+        try:
+            self._trying(lambda: self.sink.load(self.lane, prepared.batches, prepared.letters, prepared.position))
+        except RowsRefused:
+            prepared = self._fitter.prepare(again(), probing=True)
+            self._trying(lambda: self.sink.load(self.lane, prepared.batches, prepared.letters, prepared.position))
+        self._written(prepared)
 
     def _commit(self, decoded: DecodedBatch) -> None:
         """One micro-batch: all of it, or none."""
@@ -104,16 +127,6 @@ class LaneRunner:
             prepared = self._fitter.prepare(decoded, probing=True)
             state = apply(prepared)
         self.result.state = state
-        self._written(prepared)
-
-    def _reload(self, decoded: DecodedBatch) -> None:
-        """One micro-batch without an offset."""
-        prepared = self._fitter.prepare(decoded)
-        try:
-            self._trying(lambda: self.sink.load(prepared.batches, prepared.letters))
-        except RowsRefused:
-            prepared = self._fitter.prepare(decoded, probing=True)
-            self._trying(lambda: self.sink.load(prepared.batches, prepared.letters))
         self._written(prepared)
 
     def _decode(self, segment: SegmentState, held: Position) -> Iterator[DecodedBatch]:
@@ -144,10 +157,6 @@ class LaneRunner:
         if self.result.state is None:
             raise CdcError(f"lane {self.lane}: expected open() before anything else")
         return self.result.state
-
-    def _prepare_tables(self) -> None:
-        tables = [(masks.table, masks) for masks in self._masks.values()]
-        self._trying(lambda: self.sink.prepare(tables))
 
     def _trying(self, call: Callable[[], T]) -> T:
         return self._retry.call(call, self._metrics.failed)

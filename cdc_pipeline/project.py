@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -196,7 +196,7 @@ class Project:
         return KeyProvider.from_hex_file(encryption.key.file)
 
 
-def _chosen(what: str, known: dict[str, object] | dict[str, str], only: str | None) -> list[str]:
+def _chosen(what: str, known: Mapping[str, object], only: str | None) -> list[str]:
     if only is not None and only not in known:
         raise ConfigurationError(f"expected a {what} of {', '.join(known)}, found {only}")
     return [only] if only is not None else list(known)

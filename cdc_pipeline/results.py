@@ -34,13 +34,14 @@ class Prepared:
 
 @dataclass
 class LaneResult:
-    """Counts of one run of a lane; `parked` by reason, `changes` by table, `lag_seconds` behind the newest writetime."""
+    """Counts of one run of a lane: `parked` by reason, `changes` by table; `lag_seconds` is the newest change's age."""
 
     mutations: int = 0
     filtered: int = 0
     changes: Counter[str] = field(default_factory=Counter)
     parked: Counter[str] = field(default_factory=Counter)
     parked_changes: int = 0
+    parked_by_table: Counter[str] = field(default_factory=Counter)
     micro_batches: int = 0
     problems: list[str] = field(default_factory=list)
     masking: MaskingReport = field(default_factory=MaskingReport)
@@ -58,6 +59,7 @@ class LaneResult:
             self.parked[str(letter.reason)] += 1
             if letter.reason.is_change:
                 self.parked_changes += 1
+                self.parked_by_table[f"{letter.keyspace}.{letter.table}"] += 1
             else:
                 self.problems.append(letter.message)
 

@@ -29,13 +29,13 @@ def _lz4(block: bytes, length: int) -> bytes:
 
 def _snappy(block: bytes, length: int) -> bytes:
     """A raw Snappy block, its length in front as a little-endian base-128 number."""
-    if length == 0:
-        return b""
     inner = _base128(block[:5])
     if inner != length:  # the library allocates what the block asks for, and ends the process when it cannot
         raise ValueError(f"the Snappy block's length expected {length}, found {inner}")
     if length > 22 * len(block):  # at best 3 bytes copy 64
         raise ValueError(f"{length} bytes expected from a Snappy block of {len(block)}")
+    if length == 0:
+        return b""
     return bytes(cramjam.snappy.decompress_raw(block))
 
 
@@ -49,17 +49,17 @@ def _base128(leading: bytes) -> int:
     return -1
 
 
-def _deflate(block: bytes, length: int) -> bytes:
+def _deflate(block: bytes, _: int) -> bytes:
     """A zlib stream."""
-    return bytes(cramjam.zlib.decompress(block)) if length else b""
+    return bytes(cramjam.zlib.decompress(block))
 
 
-def _zstd(block: bytes, length: int) -> bytes:
+def _zstd(block: bytes, _: int) -> bytes:
     """A Zstandard frame."""
-    return bytes(cramjam.zstd.decompress(block)) if length else b""
+    return bytes(cramjam.zstd.decompress(block))
 
 
-def _noop(block: bytes, length: int) -> bytes:
+def _noop(block: bytes, _: int) -> bytes:
     return block
 
 

@@ -50,13 +50,19 @@ class KeyProvider:
                 "expected the extra cdc-pipeline[encryption], found no reader of Java keystores", where=str(path)
             ) from None
         try:
-            store = jks.KeyStore.loads(path.read_bytes(), password)
+            data = path.read_bytes()
         except OSError as error:
             raise ConfigurationError(f"expected a keystore, found {error.strerror}", where=str(path)) from None
+        try:
+            store = jks.KeyStore.loads(data, password)
         except jks.util.KeystoreSignatureException:
             raise ConfigurationError("expected another keystore password", where=str(path)) from None
         except jks.util.KeystoreException as error:
             raise ConfigurationError(f"expected a {store_type} keystore, found {error}", where=str(path)) from None
+        except Exception:  # the reader of Java objects inside lets errors of a dozen kinds out of damaged files
+            raise ConfigurationError(
+                f"expected a {store_type} keystore, found a damaged one", where=str(path)
+            ) from None
         if store.store_type != store_type.lower():
             raise ConfigurationError(
                 f"expected a {store_type} keystore, found {store.store_type.upper()}", where=str(path)

@@ -112,7 +112,11 @@ class _TableDump:
             return f'{name}:{{"timestamp":{timestamp},"local":{cells["local"][cell]}}}'
         path, value = cells["path"][cell], cells["value"][cell]
         shown_path = "null" if path is None else f'"{path.hex()}"'
-        shown = '"hex":null,"json":null' if value is None else f'"hex":"{value.hex()}","json":{self._json(column, path, value)}'
+        shown = (
+            '"hex":null,"json":null'
+            if value is None
+            else f'"hex":"{value.hex()}","json":{self._json(column, path, value)}'
+        )
         local = cells["local"][cell]
         ttl, expires = (cells["ttl"][cell], local) if kind == CellKind.EXPIRING else ("null", "null")
         gone = ("true", local) if kind == CellKind.TOMBSTONE else ("false", "null")
@@ -127,14 +131,12 @@ class _TableDump:
             return "null"
         if isinstance(element, tuple):
             index = int.from_bytes(path or b"", "big")
-            return element[index](value) if index < len(element) else "null"
-        return element(value)
+            return str(element[index](value)) if index < len(element) else "null"
+        return str(element(value))
 
     def _range(self, index: int, start: Bound, end: Bound) -> str:
         timestamp, local = self._rows["del_ts"][index], self._rows["del_local"][index]
-        return (
-            f'{{"start":{self._bound(start)},"end":{self._bound(end)},"timestamp":{timestamp},"local":{local}}}'
-        )
+        return f'{{"start":{self._bound(start)},"end":{self._bound(end)},"timestamp":{timestamp},"local":{local}}}'
 
     def _bound(self, bound: Bound) -> str:
         values = ",".join(self._value(c, v) for c, v in zip(self._clustering, bound.values, strict=False))
@@ -144,8 +146,7 @@ class _TableDump:
 
 def _table_part(table: Table) -> str:
     return (
-        f',"keyspace":{json_string(table.keyspace)},"table":{json_string(table.name)},'
-        f'"table_id":"{table.id}","key":['
+        f',"keyspace":{json_string(table.keyspace)},"table":{json_string(table.name)},"table_id":"{table.id}","key":['
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,8 @@ class _Reading:
         self._decoder = decoder
         self._kernel = decoder._kernel
         self._file = file
-        self._start = self._end = after
+        self._start = after
+        self._end = max(after, file.header.length)
         self._damage: list[Damage] = []
         self._before = self._kernel.mutations_read
 
@@ -104,7 +105,7 @@ class _Reading:
                 break
         yield self._batch(last=True)
 
-    def _section(self, section: Section, after: int) -> Iterator[DecodedBatch]:
+    def _section(self, section: Section, after: int) -> Generator[DecodedBatch, None, bool]:
         """Gives the batches that fill up inside the section; returns whether the segment goes on behind it."""
         base = section.logical_start + 8
         at, state = 0, 1
@@ -118,16 +119,24 @@ class _Reading:
             self._end = max(self._end, base + at if state == 1 else section.logical_end)
             if state == 1 or waiting >= limits._max_rows:
                 yield self._batch(last=False)
-        return state != 2  # noqa: B901 - the value of `yield from`
+        if state == 2:  # no writer leaves this: a marker that points too far, or pages that never reached the disk
+            offset, rest = section.file_offset + 8 + at, len(section.data) - at
+            what = f"expected an entry, found {'a size of 0' if rest >= 4 else f'{rest} bytes'}: the segment ends here"
+            self._damage.append(Damage("section", SectionError(self._file.name, offset, what)))
+        return state != 2
 
     def _collect_damage(self, section: Section) -> None:
         for kind, at, size, message, table_id, column in self._kernel.take_failures():
             offset = section.file_offset + 8 + at
             name = column.decode("utf-8", "replace") if column is not None else None
             if kind == "table":
-                message = f"table id {uuid.UUID(bytes=table_id)}: expected in the schema, found in none of its snapshots"
+                message = (
+                    f"table id {uuid.UUID(bytes=table_id)}: expected in the schema, found in none of its snapshots"
+                )
             elif kind == "column":
-                message = f"column {name} of {self._table_name(table_id)}: expected in the schema, found in none of its rows"
+                message = (
+                    f"column {name} of {self._table_name(table_id)}: expected in the schema, found in none of its rows"
+                )
             error = (SectionError if kind == "section" else EntryError)(self._file.name, offset, message)
             found = uuid.UUID(bytes=table_id) if table_id is not None else None
             self._damage.append(Damage(kind, error, size, found, name))

@@ -39,7 +39,7 @@ if cython.compiled:
     _CRC = cython.declare(cython.uint[2048])
 
 
-class Malformed(Exception):  # noqa: N818 - it never leaves the package
+class Malformed(Exception):
     """Bytes that break the grammar at `offset` of the section: a message without values."""
 
     def __init__(self, offset: int, message: str):
@@ -47,7 +47,7 @@ class Malformed(Exception):  # noqa: N818 - it never leaves the package
         self.offset = offset
 
 
-class Unknown(Exception):  # noqa: N818
+class Unknown(Exception):
     """A table or a column that the schema at hand lacks."""
 
     def __init__(self, table_id: bytes, column: bytes | None):
@@ -61,11 +61,12 @@ def _make_crc_table() -> None:
     if cython.compiled:
         i: cython.int
         k: cython.int
+        _bit: cython.int
         c: cython.uint
         poly: cython.uint = cython.cast(cython.uint, 0xEDB88320)
         for i in range(256):
             c = cython.cast(cython.uint, i)
-            for k in range(8):
+            for _bit in range(8):
                 c = (c >> 1) ^ (poly if c & 1 else 0)
             _CRC[i] = c
         for i in range(256):
@@ -188,7 +189,9 @@ class Blobs:
 
     @cython.cfunc
     @cython.inline
-    def push(self, p: cython.pointer(cython.const[cython.uchar]), at: cython.Py_ssize_t, n: cython.Py_ssize_t) -> cython.int:
+    def push(
+        self, p: cython.pointer(cython.const[cython.uchar]), at: cython.Py_ssize_t, n: cython.Py_ssize_t
+    ) -> cython.int:
         """Appends p[at : at + n]."""
         if self.n + n > self.cap:
             self._grow(n)
@@ -574,7 +577,9 @@ class Kernel:
             if size == 0:
                 return at, 2
             if self.p[at] & 128 or size < _MINIMUM_ENTRY:
-                self.failures.append(("section", at, 0, f"entry size expected at least 10, found {_signed32(size)}", None, None))
+                self.failures.append(
+                    ("section", at, 0, f"entry size expected at least 10, found {_signed32(size)}", None, None)
+                )
                 return at, 3
             if total - at < 8:
                 self.failures.append(("section", at, 0, "an entry runs past its section", None, None))
@@ -668,7 +673,9 @@ class Kernel:
             if not self._cheap_skip():
                 self._mutation()
                 if self.pos != self.end:
-                    raise Malformed(self.pos, f"expected the end of the mutation, found {self.end - self.pos} more bytes")
+                    raise Malformed(
+                        self.pos, f"expected the end of the mutation, found {self.end - self.pos} more bytes"
+                    )
             self.mutations += 1
         except Unknown as unknown:
             self._take_back(first_update)

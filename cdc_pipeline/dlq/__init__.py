@@ -5,6 +5,13 @@ that stores letters in the transaction of the rows is the destination's.
 """
 
 from cdc_pipeline.dlq.describe import describe_damage, describe_event, schema_details
-from cdc_pipeline.dlq.letter import DeadLetterEvent, FailureReason
+from cdc_pipeline.dlq.letter import DeadLetterCount, DeadLetterEvent, FailureReason
 
-__all__ = ["DeadLetterEvent", "FailureReason", "describe_damage", "describe_event", "schema_details"]
+__all__ = [
+    "DeadLetterCount",
+    "DeadLetterEvent",
+    "FailureReason",
+    "describe_damage",
+    "describe_event",
+    "schema_details",
+]

@@ -82,4 +82,3 @@ def schema_details(table: Table) -> dict[str, Any]:
         "table_id": str(table.id),
         "columns": {column.name: {"kind": str(column.kind), "type": column.type.cql} for column in table.columns},
     }
-

@@ -40,6 +40,16 @@ _OF_CHANGES = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetterCount:
+    """How many letters of one table (None: of no known one) and reason are parked, and when the newest failed."""
+
+    table: str | None
+    reason: str
+    letters: int
+    newest: dt.datetime
+
+
 @dataclass(frozen=True)
 class DeadLetterEvent:
     """A parked change. `event` is the original one, masked; `id` is the same when the same bytes fail again."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cdc_pipeline.change import Position
-from cdc_pipeline.dlq import DeadLetterEvent
+from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import RowError
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
@@ -81,16 +81,37 @@ class Sink(Protocol):
         """Rows, dead letters and the offset in one transaction; returns the new state of the lane.
 
         May be repeated with the same `held` after `TransientSinkError`: the offset tells whether the first try was
-        committed. `LaneLost` when another writer holds the lane, `RowsRefused` when rows are at fault. The offset moves here and nowhere else.
+        committed. `LaneLost` when another writer holds the lane, `RowsRefused` when rows are at fault. The offset
+        moves here and nowhere else.
         """
         ...
 
-    def load(self, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent]) -> None:
-        """Rows and dead letters without an offset, for backfills. May be repeated."""
+    def segments(self, lane: Lane) -> frozenset[str]:
+        """The names of the segments that the lane has read, by drains or backfills."""
+        ...
+
+    def load(
+        self, lane: Lane, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent], position: Position
+    ) -> None:
+        """Rows and dead letters for a backfill: the lane's offset stays where it is. May be repeated."""
         ...
 
     def accepts(self, batch: Encoded) -> bool:
         """Whether the server would take a batch: tried, and rolled back. May be repeated."""
+        ...
+
+    def dead_letter_counts(self) -> list[DeadLetterCount]:
+        """What is parked, by table and reason. Reads only."""
+        ...
+
+    def dead_letters(
+        self, table: str | None = None, reason: str | None = None, limit: int = 100
+    ) -> list[DeadLetterEvent]:
+        """What is parked, the newest first, of one table (`keyspace.table`) or reason when asked. Reads only."""
+        ...
+
+    def row_count(self, table: str, within: float = 10.0) -> int | None:
+        """Rows that users of a prepared table see; None when counting takes over `within` seconds. Reads only."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The schema of a live cluster, read-only, through cassandra-driver: the rows of `system_schema` as plain JSON values."""
+"""The schema of a live cluster, read-only, through cassandra-driver: rows of `system_schema` as plain JSON values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ def _session(contact_points: Sequence[str], port: int, username: str | None, pas
 
     auth = PlainTextAuthProvider(username, password or "") if username else None
     cluster = Cluster(
-        list(contact_points), port=port, auth_provider=auth, connect_timeout=_TIMEOUT_SECONDS, schema_metadata_enabled=False
+        list(contact_points),
+        port=port,
+        auth_provider=auth,
+        connect_timeout=_TIMEOUT_SECONDS,
+        schema_metadata_enabled=False,
     )
     try:
         yield cluster.connect()

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def _read(path: Path) -> Iterator[Table]:
     return tables_of(rows, where=str(path))
 
 
-def tables_of(rows: Mapping[str, list[Row]], where: str) -> Iterator[Table]:
+def tables_of(rows: Mapping[str, Sequence[Row]], where: str) -> Iterator[Table]:
     """The tables and views of `system_schema` rows; `where` names their source in errors."""
     if not isinstance(rows, dict) or any(not isinstance(rows.get(name), list) for name in _NEEDED):
         raise SchemaError(f"{where}: expected an object with lists of rows named {', '.join(_NEEDED)}")

@@ -26,7 +26,7 @@ from cdc_pipeline.transform.policy import MaskingPolicy
 from cdc_pipeline.transform.report import MaskingReport
 from cdc_pipeline.transform.rule import Normalise, Scope
 from cdc_pipeline.transform.rules import MaskingRules
-from cdc_pipeline.transform.stage import MaskedBatch, TableMasks
+from cdc_pipeline.transform.stage import MaskedBatch, TableMasks, mask_input
 
 __all__ = [
     "Cells",
@@ -48,4 +48,5 @@ __all__ = [
     "Unclassified",
     "classify_field",
     "compact",
+    "mask_input",
 ]

@@ -35,8 +35,10 @@ def statements(plan: TablePlan) -> Iterator[str]:
     if plan.has_clustering:
         yield _create(plan.ranges, [*keys, "lo bytea NOT NULL", "hi bytea NOT NULL", "ts bigint NOT NULL"])
         yield _unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
-    yield f"CREATE SCHEMA IF NOT EXISTS {plan.view.split('.')[0]}" if "." not in plan.table.keyspace else (
-        f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
+    yield (
+        f"CREATE SCHEMA IF NOT EXISTS {plan.view.split('.')[0]}"
+        if "." not in plan.table.keyspace
+        else (f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}")
     )
     yield f"DROP VIEW IF EXISTS {plan.view}"
     yield view(plan)

@@ -60,6 +60,15 @@ CREATE TABLE IF NOT EXISTS cdc.cdc_offsets (
   PRIMARY KEY (destination, partition_id)
 );
 
+-- The segments that a lane has read, as far as `commitlog_position`: one that turns up below the offset later is noticed.
+CREATE TABLE IF NOT EXISTS cdc.cdc_segments (
+  destination text NOT NULL,
+  partition_id text NOT NULL,
+  commitlog_file text NOT NULL,
+  commitlog_position bigint NOT NULL,
+  PRIMARY KEY (destination, partition_id, commitlog_file)
+);
+
 -- Row changes, and damaged places of the log, that could not be loaded. Never a value of a masked column.
 CREATE TABLE IF NOT EXISTS cdc.dead_letters (
   id uuid PRIMARY KEY,

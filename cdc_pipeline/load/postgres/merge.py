@@ -95,7 +95,7 @@ def cover_static(plan: TablePlan, name: str) -> str:
 
 
 def _same(plan: TablePlan, left: str, right: str) -> str:
-    """Equal partitions. A typed key part is NULL where Cassandra holds an empty value; the common case is an index scan."""
+    """Equal partitions. A typed part of a composite key is NULL where Cassandra holds an empty value."""
     return " AND ".join(
         f"({left}.{name} = {right}.{name} OR ({left}.{name} IS NULL AND {right}.{name} IS NULL))"
         if _may_be_null(plan, at)

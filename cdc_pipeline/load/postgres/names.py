@@ -45,5 +45,5 @@ def state_table(keyspace: str, table: str, part: str = "") -> str:
 
 
 def column(prefix: str, name: str) -> str:
-    """A column of a state table, quoted: `v:` value, `w:` writetime, `x:` expiry, `b:` bytes, `d:` deletion, `k:` key."""
+    """A quoted column of a state table: `v` value, `w` writetime, `x` expiry, `b` bytes, `d` deletion, `k` key."""
     return quoted(f"{prefix}:{fitted(name, _LIMIT - 2)}")

@@ -26,6 +26,13 @@ WHERE destination = %s AND partition_id = %s AND epoch = %s AND commitlog_file =
 RETURNING {_COLUMNS}
 """
 
+_PASSED = """
+INSERT INTO cdc.cdc_segments AS s VALUES (%s, %s, %s, %s)
+ON CONFLICT (destination, partition_id, commitlog_file)
+DO UPDATE SET commitlog_position = excluded.commitlog_position WHERE excluded.commitlog_position > s.commitlog_position
+"""
+_SEGMENTS = "SELECT commitlog_file FROM cdc.cdc_segments WHERE destination = %s AND partition_id = %s"
+
 Connection = psycopg.Connection[Any]
 
 
@@ -61,7 +68,21 @@ def move(connection: Connection, held: LaneState, position: Position, events: in
     ).fetchone()
     if row is None:
         raise LaneLost(f"lane {lane}: epoch {held.epoch} no longer holds it")
+    passed(connection, lane, position)
     return _state(lane, row)
+
+
+def passed(connection: Connection, lane: Lane, position: Position) -> None:
+    """Remembers how far a segment was read."""
+    connection.execute(_PASSED, (lane.destination, lane.shard, position.segment, position.offset))
+
+
+def segments(connection: Connection, lane: Lane) -> frozenset[str]:
+    """The names of the segments that the lane has read."""
+    if connection.execute("SELECT to_regclass('cdc.cdc_segments')").fetchone() == (None,):
+        return frozenset()
+    rows = connection.execute(_SEGMENTS, (lane.destination, lane.shard)).fetchall()
+    return frozenset(row[0] for row in rows)
 
 
 def _state(lane: Lane, row: Any) -> LaneState:

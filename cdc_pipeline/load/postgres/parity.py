@@ -22,8 +22,17 @@ from cdc_pipeline.load.postgres.sink import execute_sql
 from cdc_pipeline.load.postgres.types import MASKED, ValueType, value_type
 from cdc_pipeline.schema import Column
 from cdc_pipeline.transform import Masker, TableMasks, mask_input
-from cdc_pipeline.types import CqlType, ListType, MapType, SetType, UserType, json_string, map_key_json, to_json
-from cdc_pipeline.types import split_collection
+from cdc_pipeline.types import (
+    CqlType,
+    ListType,
+    MapType,
+    SetType,
+    UserType,
+    json_string,
+    map_key_json,
+    split_collection,
+    to_json,
+)
 
 TruthRow = Mapping[str, bytes | None]
 
@@ -94,7 +103,7 @@ class _Field:
     def __init__(self, plan: TablePlan, masks: TableMasks, column: Column) -> None:
         self.column = column
         self._masker = masks.masker(column.name)
-        planned = {c.column.name: c.type for c in (*plan.partition_key, *plan.clustering, *plan.static, *plan.regular)}
+        planned = {c.column.name: c.type for c in plan.columns}
         kind = planned[column.name]
         if self._masker is not None:
             self.type: ValueType = MASKED

@@ -1,4 +1,4 @@
-"""What one Cassandra table becomes in PostgreSQL: names, types, keys. Data only; `ddl.py` and `merge.py` write SQL of it."""
+"""What one Cassandra table becomes in PostgreSQL: names, types, keys. Data; `ddl.py` and `merge.py` write its SQL."""
 
 from __future__ import annotations
 
@@ -116,10 +116,9 @@ class TablePlan:
         return bool(self.clustering)
 
     @property
-    def masked_columns(self) -> tuple[str, ...]:
-        """Names of masked columns, keys first."""
-        columns: tuple[KeyColumn | ValueColumn, ...] = (*self.partition_key, *self.clustering, *self.static, *self.regular)
-        return tuple(c.column.name for c in columns if c.masked)
+    def columns(self) -> tuple[KeyColumn | ValueColumn, ...]:
+        """All columns that are loaded, keys first."""
+        return (*self.partition_key, *self.clustering, *self.static, *self.regular)
 
 
 def refusal(table: Table) -> str | None:

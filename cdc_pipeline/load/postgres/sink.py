@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import psycopg
 
 from cdc_pipeline.change import Position
-from cdc_pipeline.dlq import DeadLetterEvent
+from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused, TransientSinkError
-from cdc_pipeline.load.postgres import dead_letters, ddl, merge, offsets
+from cdc_pipeline.load.postgres import ddl, dead_letters, merge, offsets
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
@@ -48,7 +48,7 @@ class PostgresSink:
         if reason is not None:
             return TableSummary(table.full_name, "", (), refusal=reason)
         plan = self.table_plan(table, masks)
-        by_name = {c.column.name: c for c in (*plan.partition_key, *plan.clustering, *plan.static, *plan.regular)}
+        by_name = {planned.column.name: planned for planned in plan.columns}
         columns = tuple(
             ColumnSummary(
                 name=column.name,
@@ -114,6 +114,11 @@ class PostgresSink:
         with translated(self.name, "reading the offset"), self._transaction() as connection:
             return offsets.read(connection, lane)
 
+    def segments(self, lane: Lane) -> frozenset[str]:
+        """The names of the segments that the lane has read."""
+        with translated(self.name, "reading the segments"), self._transaction() as connection:
+            return offsets.segments(connection, lane)
+
     def encode(self, masked: MaskedBatch) -> Encoded:
         """Types a batch for its table's plan."""
         encoded = encode_table(self._plans[masked.table.full_name], masked, self._oid())
@@ -151,21 +156,50 @@ class PostgresSink:
             return None
         return state if state.position == position else None
 
-    def load(self, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent]) -> None:
-        """Rows and dead letters, no offset."""
+    def load(
+        self, lane: Lane, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent], position: Position
+    ) -> None:
+        """Rows and dead letters; the lane's offset stays, its segments are remembered as read."""
         with translated(self.name, "loading a backfill"), self._transaction() as connection:
             self._write(connection, batches)
             dead_letters.store(connection, letters)
+            offsets.passed(connection, lane, position)
 
     def accepts(self, batch: Encoded) -> bool:
         """Whether the server takes a batch: loaded, and rolled back."""
         try:
-            with translated(self.name, "trying a batch"), self._transaction() as connection:
-                self._write(connection, [batch])
-                raise psycopg.Rollback
+            with translated(self.name, "trying a batch"):
+                connection = self._open()
+                with connection.transaction(force_rollback=True):
+                    self._write(connection, [batch])
         except RowsRefused:
             return False
         return True
+
+    # --- reading back ------------------------------------------------------------------------------------------
+
+    def dead_letter_counts(self) -> list[DeadLetterCount]:
+        """What is parked, by table and reason."""
+        with translated(self.name, "counting dead letters"), self._transaction() as connection:
+            return dead_letters.count(connection, self.name)
+
+    def dead_letters(
+        self, table: str | None = None, reason: str | None = None, limit: int = 100
+    ) -> list[DeadLetterEvent]:
+        """What is parked, the newest first."""
+        with translated(self.name, "listing dead letters"), self._transaction() as connection:
+            return dead_letters.listing(connection, self.name, table, reason, limit)
+
+    def row_count(self, table: str, within: float = 10.0) -> int | None:
+        """Rows of a prepared table's view; None when counting them takes longer than `within` seconds."""
+        with translated(self.name, "counting rows"):
+            try:
+                with self._transaction() as connection:
+                    connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(within * 1000)),))
+                    row = connection.execute(f"SELECT count(*) FROM {self._plans[table].view}").fetchone()
+            except psycopg.errors.QueryCanceled:
+                return None
+        return int(row[0]) if row is not None else None
 
     def close(self) -> None:
         """Closes the connection."""
@@ -200,7 +234,7 @@ class PostgresSink:
         if staged is None:
             staged = self._staged[table] = f"cdc_in_{len(self._staged)}"
         execute_sql(connection, merge.staging(table, staged))
-        with connection.cursor() as cursor, cursor.copy(_sql(merge.copy_in(staged, batch.columns))) as copy:
+        with connection.cursor() as cursor, cursor.copy(merge.copy_in(staged, batch.columns)) as copy:
             copy.write(batch.data)
         return staged
 
@@ -235,11 +269,6 @@ class PostgresSink:
         return self._cell_oid
 
 
-def _sql(text: str) -> LiteralString:
-    """Statements are made of quoted names and our own words only; values travel by COPY and parameters."""
-    return cast(LiteralString, text)
-
-
 def execute_sql(connection: psycopg.Connection[Any], text: str) -> psycopg.Cursor[Any]:
-    """Executes a statement that we wrote."""
-    return connection.execute(_sql(text))
+    """Executes a statement made of quoted names and our own words; values travel by COPY and parameters."""
+    return connection.execute(text)

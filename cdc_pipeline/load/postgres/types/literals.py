@@ -65,7 +65,9 @@ def _interval(raw: bytes) -> str:
     months, day_count, nanos = decode_duration(raw)
     sign = "-" if nanos < 0 else ""
     seconds, micros = divmod(abs(nanos) // 1000, 1_000_000)
-    return f"{months} mons {day_count} days {sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
+    return (
+        f"{months} mons {day_count} days {sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
+    )
 
 
 def _number(layout: str) -> Callable[[bytes], str]:

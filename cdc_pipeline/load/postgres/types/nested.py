@@ -80,10 +80,7 @@ def holds(cql_type: CqlType, names: tuple[str, ...]) -> bool:
     """Whether a type is, or contains, one of the scalars named."""
     if isinstance(cql_type, Scalar):
         return cql_type.name in names
-    parts: list[CqlType] = []
-    for attribute in ("element", "key", "value"):
-        if isinstance(part := getattr(cql_type, attribute, None), CqlType):
-            parts.append(part)
-    for attribute in ("elements", "field_types"):
-        parts.extend(getattr(cql_type, attribute, ()))
+    single = [getattr(cql_type, name, None) for name in ("element", "key", "value")]
+    several = [part for name in ("elements", "field_types") for part in getattr(cql_type, name, ())]
+    parts = [part for part in (*single, *several) if isinstance(part, CqlType)]
     return any(holds(part, names) for part in parts)

@@ -1,0 +1,140 @@
+"""`decode`: segments to stdout, no destination needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdc_pipeline.capture.listing import segment_files
+from cdc_pipeline.cli.app import JsonOption, app, output
+from cdc_pipeline.cli.changes import change_line
+from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider, dump_lines
+from cdc_pipeline.errors import ConfigurationError, SegmentError
+from cdc_pipeline.schema import SYSTEM_KEYSPACES, Table, TableFilter, load_schema
+from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
+
+
+class Format(StrEnum):
+    """What is printed."""
+
+    MUTATIONS = "mutations"
+    CHANGES = "changes"
+
+
+@app.command()
+def decode(
+    paths: Annotated[list[Path], typer.Argument(help="Segments or directories of segments.", metavar="PATH...")],
+    schema: Annotated[Path, typer.Option(help="schema.json of the tables.", metavar="FILE")],
+    schema_history: Annotated[Path | None, typer.Option(help="Earlier snapshots, NNN.json.", metavar="DIR")] = None,
+    format: Annotated[Format, typer.Option(help="A line per partition update, or per row change.")] = Format.MUTATIONS,
+    tables: Annotated[str | None, typer.Option(help="Only these, as 'shop.*,!shop.log'.", metavar="GLOB")] = None,
+    keystore: Annotated[Path | None, typer.Option(help="Java keystore of encrypted segments.", metavar="FILE")] = None,
+    keystore_password: Annotated[str | None, typer.Option(help="Its password, or env:NAME.", metavar="P")] = None,
+    key_password: Annotated[str | None, typer.Option(help="The key's password, or env:NAME.", metavar="P")] = None,
+    store_type: Annotated[str, typer.Option(help="JCEKS or JKS.")] = "JCEKS",
+    key_file: Annotated[Path | None, typer.Option(help="The bare key as hex digits.", metavar="HEXFILE")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask by these rules (changes only).", metavar="RULES")] = None,
+    mask_keys: Annotated[Path | None, typer.Option("--keys", help="Key ring for --mask.", metavar="FILE")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Prints what segments hold, as JSON lines.
+
+    Example: `cdc-pipeline decode data/cdc_raw --schema data/schema.json --format changes`
+    """
+    out = output(as_json)
+    keys = _keys(keystore, keystore_password, key_password, store_type, key_file)
+    loaded = load_schema(schema, schema_history)
+    files = segment_files(paths)
+    chosen = TableFilter.of(tables.split(",") if tables else None)
+    masks = _masks(mask, mask_keys, format)
+    if masks is None and format is Format.CHANGES:
+        out.message("values are printed as they are: masking is applied only with --mask RULES")
+    decoder = Decoder(loaded, lambda t: t.keyspace not in SYSTEM_KEYSPACES and chosen.matches(t.full_name), keys=keys)
+    printer = _Printer(format, masks)
+    attention = False
+    with out.progress() as bar:
+        for file in bar.track(files, description="decoding"):
+            try:
+                for batch in decoder.read(file):
+                    printer.show(batch)
+                    for damage in batch.damage:
+                        attention = True
+                        out.message(str(damage.error))
+            except SegmentError as error:
+                attention = True
+                out.message(str(error))
+            except OSError as error:
+                attention = True
+                out.message(f"segment {file.name}: expected a readable file, found: {error.strerror}")
+    sys.stdout.buffer.flush()
+    return int(attention)
+
+
+class _Printer:
+    """Writes batches to stdout as UTF-8, whatever the locale says."""
+
+    def __init__(self, format: Format, masks: MaskingPolicy | None) -> None:
+        self._format = format
+        self._policy = masks
+        self._masks: dict[str, TableMasks] = {}
+
+    def show(self, batch: DecodedBatch) -> None:
+        write = sys.stdout.buffer.write
+        for line in dump_lines(batch.tables) if self._format is Format.MUTATIONS else self._changes(batch):
+            write(line.encode() + b"\n")
+
+    def _changes(self, batch: DecodedBatch) -> Iterator[str]:
+        lines = [
+            (update, index, change_line(event, table.table, self._of(table.table)))
+            for table in batch.tables
+            for updates in [table.rows.column("update").to_pylist()]
+            for index, event in table.indexed_events()
+            for update in [updates[index]]
+        ]
+        lines.sort(key=lambda line: line[:2])
+        return (line for _, _, line in lines)
+
+    def _of(self, table: Table) -> TableMasks | None:
+        if self._policy is None:
+            return None
+        if table.full_name not in self._masks:
+            self._masks[table.full_name] = TableMasks(self._policy, table)
+        return self._masks[table.full_name]
+
+
+def _masks(rules: Path | None, keys: Path | None, format: Format) -> MaskingPolicy | None:
+    if rules is None:
+        return None
+    if format is Format.MUTATIONS:
+        raise ConfigurationError("expected --format changes with --mask: the form of mutations holds raw bytes")
+    return MaskingPolicy(MaskingRules.load(rules), KeyRing.load(keys) if keys is not None else None)
+
+
+def _keys(
+    keystore: Path | None, password: str | None, key_password: str | None, store_type: str, key_file: Path | None
+) -> KeyProvider | None:
+    if keystore is not None and key_file is not None:
+        raise ConfigurationError("expected --keystore or --key-file, found both")
+    if key_file is not None:
+        return KeyProvider.from_hex_file(key_file)
+    if keystore is None:
+        return None
+    if password is None:
+        raise ConfigurationError("expected --keystore-password with --keystore, found none")
+    own = _password(key_password) if key_password is not None else None
+    return KeyProvider.from_keystore(keystore, _password(password), own, store_type.upper())
+
+
+def _password(text: str) -> str:
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if name not in os.environ:
+        raise ConfigurationError(f"expected a password in the environment variable {name}, found it not set")
+    return os.environ[name]

@@ -1,0 +1,111 @@
+"""`status` and `lag`: where every lane stands."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.change import START, parse_segment_name
+from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
+from cdc_pipeline.cli.run import DestinationOption, ShardOption
+from cdc_pipeline.load import Sink
+from cdc_pipeline.offsets import Lane
+from cdc_pipeline.project import Project
+
+
+@dataclass(frozen=True)
+class LaneStatus:
+    """A lane now: its offset, the end of the durable log, what lies between, and what it never read."""
+
+    destination: str
+    shard: str
+    offset: str | None
+    head: str | None
+    backlog_bytes: int
+    events_processed: int
+    dead_letters: int
+    last_committed_at: str | None
+    lag_seconds: float | None
+    never_read: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether somebody should look."""
+        return bool(self.never_read or self.problems or self.dead_letters)
+
+
+def lane_status(lane: Lane, sink: Sink, source: ShardLog) -> LaneStatus:
+    """Asks the destination and looks at the directory; writes nothing."""
+    state = sink.state(lane)
+    position = state.position if state is not None else START
+    segments = source.segments()
+    read = sink.segments(lane)
+    held = parse_segment_name(position.segment)
+    never_read = tuple(
+        one.path.name
+        for one in segments
+        if held is not None and one.name.id < held.id and one.has_changes and one.path.name not in read
+    )
+    backlog = source.backlog(position)
+    committed = state.last_committed_at if state is not None else None
+    lag = None if committed is None else (dt.datetime.now(dt.UTC) - committed).total_seconds() if backlog else 0.0
+    head = source.head()
+    return LaneStatus(
+        destination=lane.destination,
+        shard=lane.shard,
+        offset=str(position) if position != START else None,
+        head=str(head) if head is not None else None,
+        backlog_bytes=backlog,
+        events_processed=state.events_processed if state is not None else 0,
+        dead_letters=sum(count.letters for count in sink.dead_letter_counts()),
+        last_committed_at=committed.isoformat() if committed is not None else None,
+        lag_seconds=lag,
+        never_read=never_read,
+        problems=tuple(str(one.problem) for one in segments if one.problem is not None),
+    )
+
+
+@app.command()
+def status(
+    destination: DestinationOption = None,
+    shard: ShardOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Shows per lane the offset, the head of the durable log, the backlog, and what needs attention.
+
+    Example: `cdc-pipeline status --json`
+    """
+    out = output(as_json)
+    attention = False
+    rows = []
+    with Project.load(config_path(config)) as project:
+        for lane in project.lanes(destination, shard):
+            one = lane_status(lane, project.sink(lane.destination), project.source(lane.shard))
+            attention |= one.needs_attention
+            out.record({"lane": str(lane), **vars(one)})
+            lag = "" if one.lag_seconds is None else f"{one.lag_seconds:.1f}"
+            rows.append(
+                (
+                    str(lane),
+                    one.offset or "",
+                    one.head or "",
+                    one.backlog_bytes,
+                    one.events_processed,
+                    lag,
+                    one.dead_letters,
+                )
+            )
+            for name in one.never_read:
+                out.message(
+                    f"lane {lane}: segment {name} lies below the offset and was never read: load it by backfill"
+                )
+            for problem in one.problems:
+                out.message(f"lane {lane}: {problem}")
+    out.table("", ["lane", "offset", "head", "backlog bytes", "changes", "lag s", "dead letters"], rows)
+    return int(attention)
+
+
+app.command(name="lag", help="The same as `status`.")(status)

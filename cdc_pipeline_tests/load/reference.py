@@ -1,0 +1,167 @@
+"""What Cassandra would answer after some changes, in whatever order they came: one row at a time, slow and plain.
+
+The rules are the format document's 8.3 and 8.4: of the versions of a cell the greatest (timestamp, rank, expiry, bytes)
+wins, rank 0 live, 1 expiring, 2 tombstone; a deletion hides what is not younger than itself; a row is there when its
+liveness or one of its cells is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cmp_to_key
+from typing import Any
+
+from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellChange, CellKind, ChangeEvent, EventType
+from cdc_pipeline.schema import Column, Table
+from cdc_pipeline.types import CqlType, ListType, MapType, Scalar, SetType, UserType
+from cdc_pipeline_tests.types.values import counted, fields, pairs, rank
+
+Row = dict[str, bytes | None]
+Version = tuple[int, int, int, bytes]
+Key = tuple[bytes, ...]
+Clustering = tuple[bytes | None, ...]
+
+STATIC: Clustering = (b"the static row",)
+
+
+class Reference:
+    """The merged state of one table."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.cells: dict[tuple[Key, Clustering, str, bytes | None], Version] = {}
+        self.column_deletions: dict[tuple[Key, Clustering, str], int] = {}
+        self.liveness: dict[tuple[Key, Clustering], tuple[int, int]] = {}
+        self.row_deletions: dict[tuple[Key, Clustering], int] = {}
+        self.ranges: dict[Key, list[tuple[Bound | None, Bound | None, int]]] = defaultdict(list)
+        self.rows: set[tuple[Key, Clustering]] = set()
+
+    def add(self, event: ChangeEvent, live_expires: int | None = None) -> None:
+        """Merges a change; `live_expires` is when its liveness ends (s), which an event does not say."""
+        key = tuple(event.partition_key.values())
+        if event.event_type in (EventType.RANGE_DELETE, EventType.PARTITION_DELETE):
+            assert event.deleted_micros is not None
+            self.ranges[key].append((event.start, event.end, event.deleted_micros))
+            return
+        place = (key, STATIC if event.is_static else tuple(event.clustering_key.values()))
+        self.rows.add(place)
+        if event.event_type is EventType.INSERT:
+            liveness = (event.timestamp_micros, live_expires or 0)
+            self.liveness[place] = max(liveness, self.liveness.get(place, liveness))
+        if event.deleted_micros is not None:
+            self.row_deletions[place] = max(event.deleted_micros, self.row_deletions.get(place, NO_TIMESTAMP))
+        for cell in event.cells:
+            self._add_cell(place, cell)
+
+    def _add_cell(self, place: tuple[Key, Clustering], cell: CellChange) -> None:
+        if cell.kind == CellKind.COLUMN_DELETION:
+            deleted = self.column_deletions.get((*place, cell.column), NO_TIMESTAMP)
+            self.column_deletions[*place, cell.column] = max(deleted, cell.timestamp_micros)
+            return
+        order = {CellKind.LIVE: 0, CellKind.EXPIRING: 1, CellKind.TOMBSTONE: 2}[cell.kind]
+        expiry = (cell.local_seconds or 0) if cell.kind == CellKind.EXPIRING else 0
+        version = (cell.timestamp_micros, order, expiry, cell.value or b"")
+        where = (*place, cell.column, cell.path)
+        self.cells[where] = max(version, self.cells.get(where, version))
+
+    def select(self, now: int) -> list[Row]:
+        """The rows of `SELECT *` at a time (s since 1970), each column as its serialized value."""
+        found: list[Row] = []
+        with_rows: set[Key] = set()
+        for key, clustering in self.rows:
+            if clustering != STATIC and (row := self._row(key, clustering, now)) is not None:
+                with_rows.add(key)
+                found.append(row | self._statics(key, now))
+        for key in {key for key, clustering in self.rows if clustering == STATIC} - with_rows:
+            statics = self._statics(key, now)
+            if any(value is not None for value in statics.values()):
+                nothing = dict.fromkeys(column.name for column in self.table.clustering + self.table.regular)
+                found.append(self._names(self.table.partition_key, key) | nothing | statics)
+        return found
+
+    def _row(self, key: Key, clustering: Clustering, now: int) -> Row | None:
+        floor = self._floor(key, clustering)
+        values = {c.name: self._value(key, clustering, c, floor, now) for c in self.table.regular}
+        written, expires = self.liveness.get((key, clustering), (NO_TIMESTAMP, 0))
+        alive = written > floor and (not expires or expires > now)
+        if not alive and all(value is None for value in values.values()):
+            return None
+        return self._names(self.table.partition_key, key) | self._names(self.table.clustering, clustering) | values
+
+    def _statics(self, key: Key, now: int) -> Row:
+        floor = max([ts for start, _, ts in self.ranges[key] if start is None], default=NO_TIMESTAMP)
+        return {column.name: self._value(key, STATIC, column, floor, now) for column in self.table.static}
+
+    def _names(self, columns: Sequence[Column], values: Sequence[bytes | None]) -> Row:
+        return {column.name: value for column, value in zip(columns, values, strict=True)}
+
+    def _floor(self, key: Key, clustering: Clustering) -> int:
+        """The greatest deletion over a row: its own, and those of ranges and of the partition."""
+        covering = [ts for start, end, ts in self.ranges[key] if self._covers(start, end, clustering)]
+        return max([self.row_deletions.get((key, clustering), NO_TIMESTAMP), *covering])
+
+    def _covers(self, start: Bound | None, end: Bound | None, clustering: Clustering) -> bool:
+        if start is None or end is None:
+            return True
+        after_start = self._compare(clustering, start.values)
+        before_end = self._compare(clustering, end.values)
+        return (after_start > 0 or (after_start == 0 and start.inclusive)) and (
+            before_end < 0 or (before_end == 0 and end.inclusive)
+        )
+
+    def _compare(self, clustering: Clustering, prefix: Clustering) -> int:
+        """-1, 0 or 1: the row before, within or behind the rows with this prefix, in storage order."""
+        for column, value, bound in zip(self.table.clustering, clustering, prefix, strict=False):
+            ours, theirs = rank(column.type, value), rank(column.type, bound)
+            if ours != theirs:
+                return 1 if (ours > theirs) != column.descending else -1
+        return 0
+
+    def _value(self, key: Key, clustering: Clustering, column: Column, floor: int, now: int) -> bytes | None:
+        if not column.type.multi_cell:
+            version = self.cells.get((key, clustering, column.name, None))
+            return version[3] if version is not None and _alive(version, floor, now) else None
+        floor = max(floor, self.column_deletions.get((key, clustering, column.name), NO_TIMESTAMP))
+        alive = {
+            path: version[3]
+            for (of_key, of_row, name, path), version in self.cells.items()
+            if (of_key, of_row, name) == (key, clustering, column.name) and _alive(version, floor, now)
+        }
+        return collected(column.type, alive) if alive else None
+
+
+def _alive(version: Version, floor: int, now: int) -> bool:
+    ts, order, expiry, _ = version
+    return ts > floor and (order == 0 or (order == 1 and expiry > now))
+
+
+def collected(kind: CqlType, cells: dict[bytes | None, bytes]) -> bytes:
+    """A multi-cell column's living cells as the frozen value that `SELECT` returns."""
+    if isinstance(kind, UserType):
+        by_index = {int.from_bytes(path or b"", "big"): value for path, value in cells.items()}
+        return fields(*[by_index.get(at) for at in range(max(by_index) + 1)])
+    order: CqlType = Scalar("timeuuid")
+    if isinstance(kind, SetType):
+        order = kind.element
+    elif isinstance(kind, MapType):
+        order = kind.key
+    paths = sorted(cells, key=cmp_to_key(lambda left, right: _sign(rank(order, left), rank(order, right))))
+    if isinstance(kind, SetType):
+        return counted(*paths)
+    if isinstance(kind, MapType):
+        return pairs(*[item for path in paths for item in (path, cells[path])])
+    assert isinstance(kind, ListType)
+    return counted(*[cells[path] for path in paths])
+
+
+def _sign(left: Any, right: Any) -> int:
+    return (left > right) - (left < right)
+
+
+def reference(table: Table, events: Iterable[ChangeEvent]) -> Reference:
+    """The state after these changes."""
+    state = Reference(table)
+    for event in events:
+        state.add(event)
+    return state
