@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,14 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def stopping() -> Iterator[click.Context | list[bool]]:
-    """A list that becomes non-empty at Ctrl-C or SIGTERM, so that a run ends between two micro-batches."""
-    asked: list[bool] = []
+def stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that a run ends between two micro-batches; the second time, at once."""
+    asked = threading.Event()
 
-    def ask(signum: int, _: object) -> None:
-        if asked:  # the second time, at once
+    def ask(_signal: int, _frame: object) -> None:
+        if asked.is_set():
             raise KeyboardInterrupt
-        asked.append(True)
+        asked.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import typer
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output, stopping
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.cli.summary import show_result
-from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost
+from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost, TransientSinkError
 from cdc_pipeline.observability.logging import lane_context
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
@@ -42,57 +43,84 @@ def run(
         metrics = project.settings.metrics
         server = project.metrics.serve(metrics.port, metrics.host) if metrics is not None else None
         try:
-            lanes_run = _Lanes(project, [project.lane(lane) for lane in lanes], out)
-            lanes_run.run(once, asked)  # type: ignore[arg-type]
+            lanes_run = _Lanes(project, [project.lane(lane) for lane in lanes], out, once=once)
+            lanes_run.run(asked)
         finally:
             if server is not None:
                 server.stop()
         for runner in lanes_run.runners:
             show_result(out, project, runner, time.monotonic() - started)
-        return int(lanes_run.stopped or any(runner.result.needs_attention for runner in lanes_run.runners))
+        return int(bool(lanes_run.failed) or any(runner.result.needs_attention for runner in lanes_run.runners))
 
 
 class _Lanes:
-    """The lanes of one process, in turn; a lane that fails stops alone."""
+    """The lanes of one process, a thread each: none waits for another, and one that fails stops alone."""
 
-    def __init__(self, project: Project, runners: Sequence[LaneRunner], out: Output) -> None:
+    def __init__(self, project: Project, runners: Sequence[LaneRunner], out: Output, *, once: bool) -> None:
         self._project = project
         self.runners = runners
         self._out = out
+        self._once = once
         self._run_id = uuid.uuid4().hex
-        self.stopped = False
+        self.failed: list[BaseException] = []
 
-    def run(self, once: bool, asked: list[bool]) -> None:
-        live = [runner for runner in self.runners if self._guarded(runner, self._open)]
+    def run(self, asked: threading.Event) -> None:
+        """Returns when every lane has ended; a configuration error of one is raised then."""
         with self._out.progress() as bar:
-            task = bar.add_task("loading", total=None)
-            for runner in live:
-                runner.on_commit = lambda r: bar.update(task, completed=r.result.changes.total())
-            while live and not asked:
-                live = [runner for runner in live if self._guarded(runner, lambda r: r.drain(lambda: bool(asked)))]
-                if once:
-                    return
-                if not asked:
-                    time.sleep(_POLL_SECONDS)
+            task = bar.add_task("changes", total=None)
 
-    def _open(self, runner: LaneRunner) -> None:
-        runner.open(self._run_id)
+            def show(_: LaneRunner) -> None:
+                bar.update(task, completed=sum(runner.result.changes.total() for runner in self.runners))
 
-    def _guarded(self, runner: LaneRunner, step: object) -> bool:
-        """Whether the lane goes on after a step; a lane that is lost ends cleanly, one that fails says why."""
-        assert callable(step)
+            threads = []
+            for runner in self.runners:
+                runner.on_commit = show
+                threads.append(threading.Thread(target=self._lane, args=(runner, asked), name=str(runner.lane)))
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():  # a join without a limit would keep signals waiting
+                    thread.join(0.1)
+        for error in self.failed:
+            if isinstance(error, ConfigurationError):
+                raise error
+
+    def _lane(self, runner: LaneRunner, asked: threading.Event) -> None:
         lane = runner.lane
         try:
             with lane_context(lane.destination, lane.shard, self._run_id):
-                step(runner)
+                self._loop(runner, asked)
         except LaneLost as error:
             self._out.message(f"{error}: handed over")
-            return False
-        except ConfigurationError:
-            raise
+        except ConfigurationError as error:
+            self.failed.append(error)
         except CdcError as error:
-            self._project.metrics.failed(error)
-            self._out.error(str(error))
-            self.stopped = True
-            return False
-        return True
+            self._fail(error)
+
+    def _loop(self, runner: LaneRunner, asked: threading.Event) -> None:
+        opened = False
+        while not asked.is_set():
+            try:
+                if not opened:
+                    runner.open(self._run_id)
+                    opened = True
+                runner.drain(asked.is_set)
+            except TransientSinkError as error:
+                if self._once:
+                    raise
+                self._project.metrics.failed(error)
+                self._out.message(f"{error}: the lane waits")
+            if self._once:
+                return
+            self._measure(runner)
+            asked.wait(_POLL_SECONDS)
+
+    def _measure(self, runner: LaneRunner) -> None:
+        if runner.result.state is not None:
+            backlog = runner.source.backlog(runner.result.state.position)
+            self._project.metrics.lane(runner.lane.destination, runner.lane.shard, backlog=backlog)
+
+    def _fail(self, error: CdcError) -> None:
+        self._project.metrics.failed(error)
+        self._out.error(str(error))
+        self.failed.append(error)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
@@ -33,6 +34,7 @@ class PostgresSink:
     def __init__(self, name: str, conninfo: str, profile: str = "native", overrides: Mapping[str, str] | None = None):
         self.name = name
         self._conninfo = conninfo
+        self._label = f"{name}{_place(conninfo)}"
         self._profile = profile
         self._overrides = dict(overrides or {})
         self._plans: dict[str, TablePlan] = {}
@@ -70,7 +72,7 @@ class PostgresSink:
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
-        with translated(self.name, "preparing tables"), self._transaction() as connection:
+        with translated(self._label, "preparing tables"), self._transaction() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
             connection.execute("SET LOCAL client_min_messages = warning")
             execute_sql(connection, ddl.PRELUDE)
@@ -106,17 +108,17 @@ class PostgresSink:
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:
         """Takes the lane by raising its epoch."""
-        with translated(self.name, "claiming the lane"), self._transaction() as connection:
+        with translated(self._label, "claiming the lane"), self._transaction() as connection:
             return offsets.claim(connection, lane, run_id)
 
     def state(self, lane: Lane) -> LaneState | None:
         """The lane's row; None before its first claim."""
-        with translated(self.name, "reading the offset"), self._transaction() as connection:
+        with translated(self._label, "reading the offset"), self._transaction() as connection:
             return offsets.read(connection, lane)
 
     def segments(self, lane: Lane) -> frozenset[str]:
         """The names of the segments that the lane has read."""
-        with translated(self.name, "reading the segments"), self._transaction() as connection:
+        with translated(self._label, "reading the segments"), self._transaction() as connection:
             return offsets.segments(connection, lane)
 
     def encode(self, masked: MaskedBatch) -> Encoded:
@@ -137,7 +139,7 @@ class PostgresSink:
         After a lost commit reply the offset on the server tells: it stands at `position` under our epoch exactly when
         that transaction was committed.
         """
-        with translated(self.name, "loading a micro-batch"):
+        with translated(self._label, "loading a micro-batch"):
             found = self._already_applied(held, position)
             if found is not None:
                 return found
@@ -160,7 +162,7 @@ class PostgresSink:
         self, lane: Lane, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent], position: Position
     ) -> None:
         """Rows and dead letters; the lane's offset stays, its segments are remembered as read."""
-        with translated(self.name, "loading a backfill"), self._transaction() as connection:
+        with translated(self._label, "loading a backfill"), self._transaction() as connection:
             self._write(connection, batches)
             dead_letters.store(connection, letters)
             offsets.passed(connection, lane, position)
@@ -168,7 +170,7 @@ class PostgresSink:
     def accepts(self, batch: Encoded) -> bool:
         """Whether the server takes a batch: loaded, and rolled back."""
         try:
-            with translated(self.name, "trying a batch"):
+            with translated(self._label, "trying a batch"):
                 connection = self._open()
                 with connection.transaction(force_rollback=True):
                     self._write(connection, [batch])
@@ -180,19 +182,19 @@ class PostgresSink:
 
     def dead_letter_counts(self) -> list[DeadLetterCount]:
         """What is parked, by table and reason."""
-        with translated(self.name, "counting dead letters"), self._transaction() as connection:
+        with translated(self._label, "counting dead letters"), self._transaction() as connection:
             return dead_letters.count(connection, self.name)
 
     def dead_letters(
         self, table: str | None = None, reason: str | None = None, limit: int = 100
     ) -> list[DeadLetterEvent]:
         """What is parked, the newest first."""
-        with translated(self.name, "listing dead letters"), self._transaction() as connection:
+        with translated(self._label, "listing dead letters"), self._transaction() as connection:
             return dead_letters.listing(connection, self.name, table, reason, limit)
 
     def row_count(self, table: str, within: float = 10.0) -> int | None:
         """Rows of a prepared table's view; None when counting them takes longer than `within` seconds."""
-        with translated(self.name, "counting rows"):
+        with translated(self._label, "counting rows"):
             try:
                 with self._transaction() as connection:
                     connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(within * 1000)),))
@@ -261,12 +263,22 @@ class PostgresSink:
 
     def _oid(self) -> int:
         if not self._cell_oid:
-            with translated(self.name, "reading the catalog"), self._transaction() as connection:
+            with translated(self._label, "reading the catalog"), self._transaction() as connection:
                 row = connection.execute("SELECT 'cdc.cell'::regtype::oid::int8").fetchone()
             if row is None:
                 raise TransientSinkError(f"destination {self.name}: type cdc.cell expected, found none")
             self._cell_oid = int(row[0])
         return self._cell_oid
+
+
+def _place(conninfo: str) -> str:
+    """` at host:port` of a connection string, never more of it."""
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        raise ConfigurationError("expected a connection string of libpq, found something else") from None
+    host = parts.get("host") or parts.get("hostaddr")
+    return f" at {host}:{parts.get('port') or 5432}" if host else ""
 
 
 def execute_sql(connection: psycopg.Connection[Any], text: str) -> psycopg.Cursor[Any]:
