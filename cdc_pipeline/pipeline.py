@@ -57,6 +57,7 @@ class LaneRunner:
         self._masks = masks
         self._retry = retry or Retry()
         self._metrics = metrics or Metrics()
+        self._since = time.monotonic()
 
     def open(self, run_id: str) -> LaneState:
         """Prepares the destination's tables and takes the lane from any older writer."""
@@ -174,9 +175,11 @@ class LaneRunner:
             self._metrics.processed(destination, table, changes)
         for letter in prepared.letters:
             self._metrics.parked(destination, str(letter.reason))
+        now = time.monotonic()
+        rate, self._since = prepared.events / max(now - self._since, 1e-6), now
         if prepared.newest is not None:
             self.result.lag_seconds = max(0.0, time.time() - prepared.newest / 1e6)
-            self._metrics.lane(destination, shard, lag=self.result.lag_seconds)
+        self._metrics.lane(destination, shard, lag=self.result.lag_seconds, rate=rate)
         self.on_commit(self)
 
 
