@@ -8,8 +8,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
+
+
+_WIDTH = 120
+"""Columns of a table that goes into a file or a pipe."""
 
 
 class Output:
@@ -18,6 +30,8 @@ class Output:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self._out = Console(soft_wrap=True, highlight=False)
+        if not self._out.is_terminal:
+            self._out.width = _WIDTH
         self._err = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def record(self, record: Mapping[str, Any]) -> None:
@@ -53,18 +67,17 @@ class Output:
         else:
             self._err.print(f"error: {text}", markup=False, style="red")
 
-    def progress(self) -> Progress:
+    def progress(self, *columns: ProgressColumn) -> Progress:
         """A progress bar on stderr; silent where that is no terminal."""
-        return Progress(
+        shown = columns or (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=self._err,
-            transient=True,
-            disable=self.as_json or not self._err.is_terminal,
         )
+        silent = self.as_json or not self._err.is_terminal
+        return Progress(*shown, console=self._err, transient=True, disable=silent)
 
 
 def _cell(value: object) -> str:
