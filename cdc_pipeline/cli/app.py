@@ -9,9 +9,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from cdc_pipeline.cli.output import Output
@@ -31,6 +30,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+# typer carries a copy of click or uses the real one, by version: either way this is the root of its errors
+_ClickError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 class Common:
@@ -70,15 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except CdcError as error:
-        Output(Common.json).error(str(error))
+        given = list(arguments) if arguments is not None else sys.argv
+        Output(Common.json or "--json" in given).error(str(error))
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
+    except _ClickError as error:
         error.show()
-        return 2
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except click.exceptions.Abort:
+        return int(error.exit_code)
+    except typer.Abort:
         return 1
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -69,6 +69,8 @@ def decode(
             except SegmentError as error:
                 attention = True
                 out.message(str(error))
+            except BrokenPipeError:
+                raise
             except OSError as error:
                 attention = True
                 out.message(f"segment {file.name}: expected a readable file, found: {error.strerror}")

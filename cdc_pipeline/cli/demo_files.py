@@ -35,7 +35,7 @@ class DemoFolder:
     @property
     def expected_at(self) -> str:
         """The instant at which the recording's truth was read."""
-        meta = json.loads((self.root / "meta.json").read_text())
+        meta = json.loads((self.root / "meta.json").read_text(encoding="utf-8"))
         return str(meta["expected_at"])
 
     def truth(self, table: str) -> Path:
@@ -51,7 +51,7 @@ class DemoFolder:
                     archive.extractall(self.root, filter="data")
                 (self.root / "unpacked").touch()
             for name in ("cdc.yaml", "masking.yaml"):
-                (self.root / name).write_text((_DATA / name).read_text())
+                (self.root / name).write_text((_DATA / name).read_text(encoding="utf-8"), encoding="utf-8")
             self._make_dagster_home()
         except OSError as error:
             message = f"expected a folder for the demo, found: {error.strerror}"
@@ -65,4 +65,4 @@ class DemoFolder:
         if instance.is_file():
             shutil.copyfile(instance, target)
         elif not target.exists():
-            target.write_text("telemetry: {enabled: false}\n")
+            target.write_text("telemetry: {enabled: false}\n", encoding="utf-8")

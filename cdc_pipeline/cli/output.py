@@ -19,7 +19,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-
 _WIDTH = 120
 """Columns of a table that goes into a file or a pipe."""
 

@@ -29,7 +29,7 @@ class KeyProvider:
     def from_hex_file(cls, path: Path) -> KeyProvider:
         """One AES key as hex digits in a file."""
         try:
-            key = bytes.fromhex(path.read_text().strip())
+            key = bytes.fromhex(path.read_text(encoding="ascii", errors="replace").strip())
         except OSError as error:
             raise ConfigurationError(f"expected a key file, found {error.strerror}", where=str(path)) from None
         except ValueError:

@@ -601,8 +601,8 @@ class Kernel:
                     self._entry(at, size, base + at + size + 12)
             at += size + 12
 
-    def _crc_failure(self, kind: str, at: int, size: int, what: str, expected: int, found: int):
-        self.failures.append((kind, at, size, f"{what} expected {expected:08x}, found {found:08x}", None, None))
+    def _crc_failure(self, kind: str, at: int, size: int, what: str, stored: int, computed: int):
+        self.failures.append((kind, at, size, f"{what} expected {computed:08x}, found {stored:08x}", None, None))
 
     @cython.cfunc
     @cython.inline

@@ -12,8 +12,8 @@ Shape = Mapping[str, str]
 
 
 def shape_of(table: Table) -> dict[str, str]:
-    """What of a table counts as its schema, as plain texts."""
-    columns = {c.name: f"{c.kind} {c.position} {'desc' if c.descending else 'asc'} {c.type.cql}" for c in table.columns}
+    """What of a table counts as its schema, as plain texts; types with the fields of user types, not by name."""
+    columns = {c.name: f"{c.kind} {c.position} {'desc' if c.descending else 'asc'} {c.type}" for c in table.columns}
     return {"": str(table.id), **columns}
 
 

@@ -95,6 +95,7 @@ def tables_of(rows: Mapping[str, Sequence[Row]], where: str) -> Iterator[Table]:
     if not isinstance(rows, dict) or any(not isinstance(rows.get(name), list) for name in _NEEDED):
         raise SchemaError(f"{where}: expected an object with lists of rows named {', '.join(_NEEDED)}")
     user_types: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = defaultdict(dict)
+    place = where
     try:
         for row in rows["types"]:
             fields = (tuple(row["field_names"]), tuple(row["field_types"]))
@@ -106,11 +107,15 @@ def tables_of(rows: Mapping[str, Sequence[Row]], where: str) -> Iterator[Table]:
             for row in rows.get(kind, []):
                 key = (row["keyspace_name"], row["table_name" if kind == "tables" else "view_name"])
                 types = user_types[key[0]]
+                place = f"{where}: table {key[0]}.{key[1]}"
                 yield _table(key, row, columns[key], dropped[key], types, durable.get(key[0], True), kind == "views")
+                place = where
     except KeyError as error:
-        raise SchemaError(f"{where}: a row lacks {error.args[0]!r}") from None
+        raise SchemaError(f"{place}: a row lacks {error.args[0]!r}") from None
     except SchemaError as error:
-        raise SchemaError(f"{where}: {error}") from None
+        raise SchemaError(f"{place}: {error}") from None
+    except (TypeError, ValueError, AttributeError) as error:  # a field, or a whole row, of another JSON type
+        raise SchemaError(f"{place}: a row that cannot be read: {error}") from None
 
 
 def _grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -124,7 +129,7 @@ def _table(
     key: tuple[str, str], row: Row, columns: list[Row], dropped: list[Row], types: UserTypes, durable: bool, view: bool
 ) -> Table:
     if not columns:
-        raise SchemaError(f"table {key[0]}.{key[1]}: expected rows in columns, found none")
+        raise SchemaError("expected rows in columns, found none")
     return Table(
         keyspace=key[0],
         name=key[1],

@@ -18,7 +18,7 @@ LIVE_W, LIVE_X, DELETED = '"r:lw"', '"r:lx"', '"r:dw"'
 TOMBSTONE = 1 << 40
 """`x` of a tombstone; NULL is live, a smaller number expires at that second."""
 
-PRELUDE = resources.files(__package__).joinpath("functions.sql").read_text()
+PRELUDE = resources.files(__package__).joinpath("functions.sql").read_text(encoding="utf-8")
 """What all tables share."""
 
 

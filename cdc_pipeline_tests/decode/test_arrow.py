@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, RowKind
+from cdc_pipeline.decode.arrow import binary_array
+from cdc_pipeline_tests.decode import encoder as en
+from cdc_pipeline_tests.decode.tables import KEY, MICROS, NOW, T, decode, read
+
+GONE = en.BASE.deletion(MICROS, NOW)
+
+
+@given(st.lists(st.none() | st.binary(max_size=5)))
+def test_binary_arrays(strings: list[bytes | None]) -> None:
+    """Data, ends and marked nulls become the strings that they were made of, at any place and number of nulls."""
+    data = b"".join(one or b"" for one in strings)
+    end, ends = 0, []
+    for one in strings:
+        end += len(one or b"")
+        ends.append(-1 - end if one is None else end)
+    array = binary_array(np.frombuffer(data, np.uint8), np.array(ends, np.int64), strings.count(None))
+    array.validate(full=True)
+    assert array.to_pylist() == strings
+    assert array.null_count == strings.count(None)
+
+
+def test_columns_of_a_batch(tmp_path: Path) -> None:
+    """Rows and cells have the columns, types and numbers that `change` promises."""
+    rows = [
+        en.row(en.clustering([b"a"]), [en.cell(b"x")], live=en.Liveness(MICROS + 1, 60, NOW + 60)),
+        en.bound(en.INCL_START, [b"b"], GONE),
+        en.bound(en.EXCL_END, [], GONE),
+    ]
+    static = en.static_row([en.cell(None, at=MICROS, local=NOW)])
+    update = en.update(T.id.bytes, KEY, rows, columns=["v"], static_columns=["s"], static=static, deletion=GONE)
+    (batch,) = decode(tmp_path, en.mutation(update, en.empty_update(T.id.bytes, KEY)))
+    (change,) = batch.tables
+    change.rows.validate(full=True)
+    change.cells.validate(full=True)
+    found = change.rows.to_pydict()
+    assert found["kind"] == [RowKind.PARTITION, RowKind.STATIC, RowKind.ROW, RowKind.RANGE, RowKind.NOTHING]
+    assert found["live_ts"] == [NO_TIMESTAMP, NO_TIMESTAMP, MICROS + 1, NO_TIMESTAMP, NO_TIMESTAMP]
+    assert found["live_ttl"] == [0, 0, 60, 0, 0]
+    assert found["live_local"] == [0, 0, NOW + 60, 0, 0]
+    assert found["del_ts"] == [MICROS, NO_TIMESTAMP, NO_TIMESTAMP, MICROS, NO_TIMESTAMP]
+    assert found["del_local"] == [NOW, 0, 0, NOW, 0]
+    assert found["cell_end"] == [0, 1, 2, 2, 2]
+    assert found["key0"] == [KEY] * 5
+    assert found["ck0"] == [None, None, b"a", None, None]
+    assert len(set(found["update"][:4])) == 1 < len(set(found["update"]))
+    assert set(found["position"]) == {batch.end}
+    assert change.changes == 4
+    assert change.ranges == ((Bound((b"b",), True), Bound((), False)),)
+    assert change.cells.to_pydict() == {
+        "column": [T.value_ids["s"], T.value_ids["v"]],
+        "kind": [CellKind.TOMBSTONE, CellKind.LIVE],
+        "ts": [MICROS, MICROS + 1],
+        "ttl": [0, 0],
+        "local": [NOW, 0],
+        "path": [None, None],
+        "value": [None, b"x"],
+    }
+
+
+@pytest.mark.parametrize("which", ["rows", "cells"])
+def test_types_of_a_batch(tmp_path: Path, which: str) -> None:
+    """Numbers are 64-bit, byte strings are binary."""
+    row = en.row(en.clustering([b"a"]), [en.cell(b"x", at=MICROS)])
+    (batch,) = decode(tmp_path, en.mutation(en.update(T.id.bytes, KEY, [row], columns=["v"])))
+    for field in getattr(batch.tables[0], which).schema:
+        binary = field.name.startswith(("key", "ck", "path", "value"))
+        assert field.type == (pa.binary() if binary else pa.int64())
+
+
+def test_batches_own_their_buffers(tmp_path: Path) -> None:
+    """A batch stays as it is while the decoder fills the next ones."""
+    rows = [en.row(en.clustering([bytes([97 + i])]), [en.cell(bytes([65 + i]) * 40, at=MICROS)]) for i in range(20)]
+    mutations = [en.mutation(en.update(T.id.bytes, KEY, [row], columns=["v"])) for row in rows]
+    path = en.write(tmp_path, en.segment([b"".join(map(en.entry, mutations))]))
+    batches = read(path, max_rows=1)
+    values = [batch.tables[0].cells.column("value").to_pylist() for batch in batches]
+    assert values == [[bytes([65 + i]) * 40] for i in range(20)]

@@ -1,0 +1,1 @@
+"""Mirrors `cdc_pipeline.schema`."""
