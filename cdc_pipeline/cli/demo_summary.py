@@ -19,7 +19,7 @@ from cdc_pipeline.results import LaneResult
 from cdc_pipeline.transform import TableMasks
 from cdc_pipeline.types import to_json
 
-_LONGEST = 36
+_LONGEST = 28
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Outcome:
             )
             shown = to_json(column.type, "destination")(before)
             strategy = str(masks.decisions[column.name].strategy)
-            self.examples.append((f"{plan.table.full_name}.{column.name}", strategy, _cut(shown), _cut(after)))
+            self.examples.append((f"{plan.table.name}.{column.name}", strategy, _cut(shown), _cut(after)))
 
 
 def show(out: Output, outcome: Outcome, directory: Path) -> None:
