@@ -37,7 +37,7 @@ class Retry:
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientSinkError),
             stop=tenacity.stop_after_attempt(self.attempts),
-            wait=tenacity.wait_exponential_jitter(initial=self.wait, max=self.max_wait, jitter=self.wait),
+            wait=tenacity.wait_exponential(self.wait, self.max_wait) + tenacity.wait_random(0, self.wait),
             before_sleep=before_sleep,
             reraise=True,
         )(function)

@@ -99,9 +99,17 @@ def _bar(out: Output) -> Progress:
 
 
 def _open_ui(out: Output, folder: DemoFolder, port: int) -> int:
-    """`dagster dev` on the demo's project, until Ctrl-C."""
+    """`dagster dev` on the demo's project with an empty destination, until Ctrl-C."""
+    import dagster as dg
+
+    from cdc_pipeline.orchestration import OffsetCopies
+
+    with Project.load(folder.config) as project, dg.DagsterInstance.get() as instance:
+        _empty(project)
+        for lane in project.lanes(_DESTINATION):
+            OffsetCopies(instance).drop(lane)
     url = f"http://127.0.0.1:{port}"
-    out.message(f"Dagster UI on {url} - turn on the sensor commit_log_sensor under Automation; Ctrl-C ends it")
+    out.message(f"Dagster UI on {url}: turn on the sensor commit_log under Automation, and data moves; Ctrl-C ends it")
     command = [
         sys.executable,
         "-m",
