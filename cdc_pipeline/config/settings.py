@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,7 +10,6 @@ from pydantic_core import PydanticCustomError
 from cdc_pipeline.config.destinations import Destination
 from cdc_pipeline.config.section import FilePath, Section, Whole
 from cdc_pipeline.config.source import Name, SourceSettings
-from cdc_pipeline.errors import ConfigurationError
 
 
 class KeySource(Section):
@@ -25,24 +23,6 @@ class KeySource(Section):
         if (self.file is None) == (self.env is None):
             raise PydanticCustomError("keys", "expected exactly one of file and env")
         return self
-
-    def read(self) -> str:
-        """The key ring's text (JSON); `ConfigurationError` when the file or the variable is not there."""
-        if self.env is not None:
-            if text := os.environ.get(self.env):
-                return text
-            raise ConfigurationError(
-                f"expected the key ring in the environment variable {self.env}, found it not set",
-                key="masking.keys.env",
-            )
-        assert self.file is not None
-        try:
-            return self.file.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "bytes that are no UTF-8"
-            raise ConfigurationError(
-                f"expected a key ring, found: {reason}", where=str(self.file), key="masking.keys.file"
-            ) from None
 
 
 class MaskingSettings(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, field_validator, model_validator
@@ -160,11 +159,3 @@ class SourceSettings(Section):
         if len(set(directories)) < len(directories):
             raise PydanticCustomError("shards", "expected another directory for every shard, found one twice")
         return self
-
-    def selects(self, table: str, *, cdc: bool) -> bool:
-        """Whether `keyspace.table` is to be loaded; without a positive pattern, every table with cdc = true is."""
-        patterns = self.tables or ()
-        wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
-        if any(fnmatchcase(table, pattern[1:]) for pattern in patterns if pattern.startswith("!")):
-            return False
-        return any(fnmatchcase(table, pattern) for pattern in wanted) if wanted else cdc

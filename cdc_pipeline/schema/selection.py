@@ -1,4 +1,4 @@
-"""Which tables are loaded: globs over `keyspace.table`, `!` takes away again, the last match decides."""
+"""Which tables are loaded: globs over `keyspace.table`; `!` takes away, wherever it stands in the list."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class TableFilter:
         return self.patterns is None or self.matches(table.full_name)
 
     def matches(self, full_name: str) -> bool:
-        """Whether the patterns name it; a list of only `!` patterns begins with everything."""
-        patterns = self.patterns if self.patterns is not None else ("*",)
-        chosen = all(pattern.startswith("!") for pattern in patterns)
-        for pattern in patterns:
-            if fnmatchcase(full_name, pattern.removeprefix("!")):
-                chosen = not pattern.startswith("!")
-        return chosen
+        """Whether the patterns name it; without a positive one, everything that no `!` takes away."""
+        patterns = self.patterns if self.patterns is not None else ()
+        taken_away = (pattern[1:] for pattern in patterns if pattern.startswith("!"))
+        if any(fnmatchcase(full_name, pattern) for pattern in taken_away):
+            return False
+        wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+        return not wanted or any(fnmatchcase(full_name, pattern) for pattern in wanted)

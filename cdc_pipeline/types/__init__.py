@@ -13,6 +13,7 @@ Reading order:
 Values come in and go out as serialized bytes; malformed ones are a ValueError that never holds the value.
 """
 
+from cdc_pipeline.types.collections import field_label
 from cdc_pipeline.types.json import to_json
 from cdc_pipeline.types.model import (
     CqlType,
@@ -50,6 +51,7 @@ __all__ = [
     "decode_decimal",
     "decode_duration",
     "decode_varint",
+    "field_label",
     "json_string",
     "map_key_json",
     "parse_type",

@@ -50,7 +50,7 @@ def tuple_printer(split: Splitter, elements: Sequence[Printer], form: Form) -> P
 
 def user_type_printer(split: Splitter, names: Sequence[str], fields: Sequence[Printer], form: Form) -> Printer:
     """User type: `{"field": v}`, all fields in order, `null` when missing."""
-    labels = [f"{json_string(_field_label(name))}: " for name in names]
+    labels = [f"{field_label(name)}: " for name in names]
 
     def present(value: bytes) -> str:
         items = split(value)
@@ -99,6 +99,6 @@ def _nullable(item: bytes | None, printer: Printer) -> str:
     return printer.nested_empty
 
 
-def _field_label(name: str) -> str:
-    """A name with upper-case letters is quoted once more (`UserType.toJSONString`)."""
-    return name if name == name.lower() else f'"{name}"'
+def field_label(name: str) -> str:
+    """A field's name as JSON; one with upper-case letters is quoted once more (`UserType.toJSONString`)."""
+    return json_string(name if name == name.lower() else f'"{name}"')

@@ -22,6 +22,7 @@ from cdc_pipeline.types import (
     VectorType,
     decode_decimal,
     decode_varint,
+    field_label,
     json_string,
     map_key_json,
     sort_key,
@@ -102,7 +103,7 @@ def cells_type(cql_type: CqlType, profile: str) -> CellsType:
         assemble = "cdc.cells_text({cells}, {floor}, {now}, '{{', '}}')" + cast
         return CellsType(sql, sort_key(cql_type.key), _map_fragment(cql_type, profile), assemble)
     assert isinstance(cql_type, UserType)
-    names = ", ".join("'" + _field_label(name).replace("'", "''") + "'" for name in cql_type.field_names)
+    names = ", ".join("'" + field_label(name).replace("'", "''") + "'" for name in cql_type.field_names)
     names = names.replace("{", "{{").replace("}", "}}")
     assemble = f"cdc.cells_fields({{cells}}, {{floor}}, {{now}}, ARRAY[{names}]::text[])" + cast
     return CellsType(sql, bytes, _field_fragment(cql_type, profile), assemble)
@@ -193,11 +194,6 @@ def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
     if cql_type == Scalar("blob"):
         return lambda raw: render(raw) if raw else '"0x"'
     return render
-
-
-def _field_label(name: str) -> str:
-    """A field's name in JSON; one with upper-case letters is quoted once more, as Cassandra does."""
-    return json_string(name if name == name.lower() else f'"{name}"')
 
 
 def _of_scalar(scalar: ScalarType) -> ValueType:
