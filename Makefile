@@ -45,7 +45,8 @@ dev: setup  ## the Dagster UI on the demo project
 	@$(BIN)/cdc-pipeline demo --ui --port $(PORT)
 
 bench: setup  ## measure decoding and loading on the demo's recording
-	@$(BIN)/cdc-pipeline bench
+	@$(BIN)/cdc-pipeline bench decode
+	@$(BIN)/cdc-pipeline bench load postgres
 
 lock: setup  ## write .ci/constraints.txt anew (uv, from PyPI)
 	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-header \

@@ -16,6 +16,7 @@ import typer
 from cdc_pipeline import decode as decoding
 from cdc_pipeline.capture.listing import segment_files
 from cdc_pipeline.cli.app import JsonOption, app, output
+from cdc_pipeline.cli.demo_files import DemoFolder
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.config import Settings
 from cdc_pipeline.decode import Decoder
@@ -29,13 +30,14 @@ from cdc_pipeline.schema import SYSTEM_KEYSPACES, load_schema
 bench_app = typer.Typer(help="Measure on your own segments.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 
+Directory = Annotated[Path | None, typer.Argument(help="A directory of segments; default the demo's recording.")]
 Passes = Annotated[int, typer.Option(help="Counted passes after one that is not.", min=1)]
 SchemaFile = Annotated[Path | None, typer.Option(help="Default: schema.json beside or above.", metavar="FILE")]
 
 
 @bench_app.command("decode")
 def bench_decode(
-    directory: Annotated[Path, typer.Argument(help="A directory of segments.")],
+    directory: Directory = None,
     schema: SchemaFile = None,
     passes: Passes = 5,
     as_json: JsonOption = False,
@@ -44,6 +46,7 @@ def bench_decode(
 
     Example: `cdc-pipeline bench decode data/cdc_raw`
     """
+    directory = directory or _recording()
     loaded = load_schema(schema or _beside(directory))
     files = segment_files([directory])
     decoder = Decoder(loaded, lambda table: table.keyspace not in SYSTEM_KEYSPACES)
@@ -79,7 +82,7 @@ def bench_decode(
 @bench_app.command("load")
 def bench_load(
     destination: Annotated[str, typer.Argument(help="postgres.")],
-    directory: Annotated[Path, typer.Argument(help="A directory of segments.")],
+    directory: Directory = None,
     schema: SchemaFile = None,
     passes: Passes = 3,
     as_json: JsonOption = False,
@@ -90,6 +93,7 @@ def bench_load(
     """
     if destination != "postgres":
         raise ConfigurationError(f"expected destination postgres, found {destination}")
+    directory = directory or _recording()
     runs = [_load_once(directory, schema or _beside(directory)) for _ in range(passes)]
     seconds = statistics.median(run["seconds"] for run in runs)
     limit = statistics.median(run["limit_per_s"] for run in runs)
@@ -164,6 +168,12 @@ def _limit(project: Project, connection: psycopg.Connection[tuple[object, ...]])
                 seconds += time.perf_counter() - started
                 rows += encoded.rows.rows
     return rows / seconds
+
+
+def _recording() -> Path:
+    folder = DemoFolder(Path(".demo").resolve())
+    folder.make()
+    return folder.root / "cdc_raw"
 
 
 def _beside(directory: Path) -> Path:

@@ -206,3 +206,23 @@ def test_schema_export_needs_a_cluster(shell: Shell) -> None:
     answer = shell("schema", "export", "out.json")
     assert answer.code == 2
     assert "contact_points" in answer.err
+
+
+def test_bench_decode_reports_every_figure(shell: Shell) -> None:
+    """One object with the figures that `make bench` prints; nothing is asserted about time."""
+    answer = shell("bench", "decode", "cdc_raw", "--passes", "1", "--json")
+    assert answer.code == 0
+    (figures,) = answer.records
+    assert figures["mutations"] == 3515
+    assert figures["compiled"] is True
+    assert all(figures[name] > 0 for name in ("seconds", "mutations_per_s", "cells_per_s", "mb_per_s", "peak_rss_mb"))
+
+
+def test_bench_load_sets_the_limit_beside_the_rate(shell: Shell) -> None:
+    """Loading is measured against COPY of the same rows in the same run."""
+    answer = shell("bench", "load", "postgres", "cdc_raw", "--passes", "1", "--json")
+    assert answer.code == 0
+    (figures,) = answer.records
+    assert figures["changes"] == 2960
+    assert figures["ratio"] == pytest.approx(figures["changes_per_s"] / figures["limit_per_s"])
+    assert shell("bench", "load", "nowhere", "cdc_raw").code == 2
