@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,11 +71,15 @@ class Fitter:
         return prepared
 
     def fit(self, batch: ChangeBatch, *, probing: bool = False) -> Fitted:
-        """Compacts, masks and types a batch, again and again without what failed, until the rest goes."""
+        """Compacts, masks and types a batch without the changes that fail.
+
+        Each change is judged by itself, so one that another of the batch supersedes is parked as it would be in a
+        batch of its own: where a log is cut into batches makes no difference.
+        """
         failures: dict[int, RowError] = {}
         while True:
             masked, encoded = self.once(batch, failures)
-            found = {**masked.failures, **encoded.failures}
+            found = {**masked.failures, **encoded.failures, **self._superseded(batch, masked, failures)}
             if not found and probing and not self._sink.accepts(encoded):
                 found = self._refused(batch, failures)
             if not found:
@@ -89,10 +93,18 @@ class Fitter:
             )
         return Fitted(encoded, letters, masked.report)
 
-    def once(self, batch: ChangeBatch, without: Mapping[int, RowError]) -> tuple[MaskedBatch, Encoded]:
+    def once(self, batch: ChangeBatch, without: Collection[int], *, apart: bool = False) -> tuple[MaskedBatch, Encoded]:
         """One way through: compact, mask, encode."""
-        masked = self._masks[batch.table.full_name].apply(compact(batch, frozenset(without)))
+        masked = self._masks[batch.table.full_name].apply(compact(batch, frozenset(without), apart=apart))
         return masked, self._sink.encode(masked)
+
+    def _superseded(self, batch: ChangeBatch, masked: MaskedBatch, failed: Collection[int]) -> dict[int, RowError]:
+        """Failures of the changes that were merged with others; asked once, for then all are known."""
+        shared = {*masked.merged.rows.shared.tolist(), *masked.merged.static.shared.tolist()}
+        if failed or not shared:
+            return {}
+        apart, encoded = self.once(batch, set(range(batch.rows.num_rows)) - shared, apart=True)
+        return {**apart.failures, **encoded.failures}
 
     def _refused(self, batch: ChangeBatch, failed: Mapping[int, RowError]) -> dict[int, RowError]:
         """The rows that the server refuses, found by halving."""
@@ -101,7 +113,7 @@ class Fitter:
         halves = [sorted(every - set(failed))]
         while halves:
             rows = halves.pop()
-            _, encoded = self.once(batch, dict.fromkeys(every.difference(rows), RowError()))
+            _, encoded = self.once(batch, every.difference(rows))
             if self._sink.accepts(encoded):
                 continue
             if len(rows) == 1:

@@ -107,7 +107,7 @@ class LaneRunner:
         try:
             self._trying(lambda: self.sink.load(self.lane, prepared.batches, prepared.letters, prepared.position))
         except RowsRefused:
-            prepared = self._fitter.prepare(again(), probing=True)
+            prepared = self._trying(lambda: self._fitter.prepare(again(), probing=True))
             self._trying(lambda: self.sink.load(self.lane, prepared.batches, prepared.letters, prepared.position))
         self._written(prepared)
 
@@ -125,7 +125,7 @@ class LaneRunner:
         try:
             state = apply(prepared)
         except RowsRefused:
-            prepared = self._fitter.prepare(decoded, probing=True)
+            prepared = self._trying(lambda: self._fitter.prepare(decoded, probing=True))
             state = apply(prepared)
         self.result.state = state
         self._written(prepared)

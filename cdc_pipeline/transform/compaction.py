@@ -7,7 +7,7 @@ of an expiring cell, `TOMBSTONE_X` for a tombstone. Ties are decided on the seri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,9 @@ class ColumnDeletions:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows with distinct keys: parts of the key, row liveness, greatest row deletion (-2^63 = none), cells."""
+    """Rows with distinct keys: parts of the key, row liveness, greatest row deletion (-2^63 = none), cells.
+
+    `shared` are the rows of the batch that were merged with others: a part of them lost, and is not in here."""
 
     keys: tuple[pa.Array, ...]
     clustering: tuple[pa.Array, ...]
@@ -58,6 +60,7 @@ class Rows:
     cells: Cells
     deletions: ColumnDeletions
     source: Longs
+    shared: Longs
 
     def __len__(self) -> int:
         return len(self.live_ts)
@@ -92,8 +95,8 @@ class MergedBatch:
         return self.batch.table
 
 
-def compact(batch: ChangeBatch, without: frozenset[int] = frozenset()) -> MergedBatch:
-    """Merges a batch; rows whose index is in `without` (parked ones) are left out.
+def compact(batch: ChangeBatch, without: frozenset[int] = frozenset(), *, apart: bool = False) -> MergedBatch:
+    """Merges a batch; rows whose index is in `without` (parked ones) are left out; `apart` keeps each row for itself.
 
     A partition deletion of a table without clustering columns is a deletion of its one row (8.3).
     """
@@ -105,8 +108,8 @@ def compact(batch: ChangeBatch, without: frozenset[int] = frozenset()) -> Merged
     columns = _CellColumns(batch)
     return MergedBatch(
         batch,
-        rows=_merge(batch, np.flatnonzero(kind == RowKind.ROW), columns, clustered=True),
-        static=_merge(batch, np.flatnonzero(kind == RowKind.STATIC), columns, clustered=False),
+        rows=_merge(batch, np.flatnonzero(kind == RowKind.ROW), columns, clustered=True, apart=apart),
+        static=_merge(batch, np.flatnonzero(kind == RowKind.STATIC), columns, clustered=False, apart=apart),
         ranges=_ranges(batch, kind),
         changes=int((kind != RowKind.NOTHING).sum()),
     )
@@ -129,9 +132,12 @@ class _CellColumns:
         self.value = cells.column("value")
 
 
-def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered: bool) -> Rows:
+def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered: bool, apart: bool) -> Rows:
     table, rows = batch.table, batch.rows
-    merged_row, first = _identify(table, rows, chosen, clustered=clustered)
+    if apart:
+        merged_row = first = np.arange(len(chosen))
+    else:
+        merged_row, first = _identify(table, rows, chosen, clustered=clustered)
     count = len(first)
     source = chosen[first]
     live_ts, live_x = _liveness(rows, chosen, merged_row, count)
@@ -150,6 +156,7 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
         cells=_winners(cells, row_of),
         deletions=_column_deletions(cells, row_of),
         source=source,
+        shared=chosen[np.bincount(merged_row, minlength=count)[merged_row] > 1],
     )
 
 
@@ -161,9 +168,8 @@ def _identify(table: Table, rows: pa.RecordBatch, chosen: Longs, *, clustered: b
     take = pa.array(chosen)
     parts = [rows.column(f"key{i}").take(take).to_pylist() for i in range(len(table.partition_key))]
     if clustered and table.clustering:
-        encode = clustering_key([c.type for c in table.clustering], [c.descending for c in table.clustering])
         values = [rows.column(f"ck{i}").take(take).to_pylist() for i in range(len(table.clustering))]
-        parts.append([encode(row) for row in zip(*values, strict=True)])
+        parts.append(_sort_bytes(table, zip(*values, strict=True)))
     ordered = sorted(range(len(chosen)), key=list(zip(*parts, strict=True)).__getitem__) if len(chosen) else []
     order = np.array(ordered, np.int64)
     new = np.ones(len(order), bool)
@@ -172,6 +178,18 @@ def _identify(table: Table, rows: pa.RecordBatch, chosen: Longs, *, clustered: b
     merged = np.empty(len(order), np.int64)
     merged[order] = np.cumsum(new) - 1
     return merged, order[new]
+
+
+def _sort_bytes(table: Table, clusterings: Iterable[tuple[bytes | None, ...]]) -> list[bytes]:
+    """A row whose bytes are none of its types' is like no other: it fails where it is typed, and alone."""
+    encode = clustering_key([c.type for c in table.clustering], [c.descending for c in table.clustering])
+    found = []
+    for at, clustering in enumerate(clusterings):
+        try:
+            found.append(encode(clustering))
+        except ValueError:
+            found.append(b"\xff" + at.to_bytes(8, "big"))
+    return found
 
 
 def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) -> tuple[Longs, Longs]:

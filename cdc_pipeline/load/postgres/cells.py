@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,10 +29,12 @@ class CellArrays:
     value: ValueColumn
     kind: CellsType
     cell_oid: int
+    table: str
     failures: dict[int, RowError] = field(default_factory=dict)
 
-    def encode(self, cells: Cells, at: Longs) -> dict[int, bytes]:
-        """Merged row -> field, for the cells at these indexes; they come ordered by row."""
+    def encode(self, cells: Cells, at: Longs, deleted: Mapping[int, int]) -> dict[int, bytes]:
+        """Merged row -> field, for the cells at these indexes, as `cdc.merge_cells` leaves them: by path, without
+        those that the column's deletion in this batch (merged row -> µs) covers."""
         take = pa.array(at)
         paths, values = cells.path.take(take).to_pylist(), cells.value.take(take).to_pylist()
         by_row: dict[int, dict[bytes, tuple[tuple[int, int, bytes], bytes]]] = {}
@@ -45,13 +48,15 @@ class CellArrays:
             except ValueError:
                 self._fail(source, "bytes that are none of the type's")
             else:
+                if ts <= deleted.get(row, ts - 1):
+                    continue
                 rank = (ts, x, value or b"")
                 known = by_row.setdefault(row, {}).setdefault(sorted_path, (rank, record))
                 if rank > known[0]:  # two serialized forms of one path, as 1.0 and 1.00
                     by_row[row][sorted_path] = (rank, record)
         head = struct.pack(">iiI", 1, 0, self.cell_oid)
         return {
-            row: head + struct.pack(">ii", len(many), 1) + b"".join(record for _, record in many.values())
+            row: head + struct.pack(">ii", len(many), 1) + b"".join(many[path][1] for path in sorted(many))
             for row, many in by_row.items()
         }
 
@@ -71,7 +76,7 @@ class CellArrays:
 
     def _fail(self, source: int, why: str) -> None:
         column = self.value.column
-        self.failures[source] = ValueOutOfRange(column.name, column.type.cql, self.kind.sql, why)
+        self.failures[source] = ValueOutOfRange(f"{self.table}.{column.name}", column.type.cql, self.kind.sql, why)
 
 
 def _field(oid: int, raw: bytes | None) -> bytes:

@@ -23,7 +23,7 @@ PRELUDE = resources.files(__package__).joinpath("functions.sql").read_text(encod
 
 
 def statements(plan: TablePlan) -> Iterator[str]:
-    """Everything a table needs, in order; each may be repeated."""
+    """The tables and indexes of a table, in order; each may be repeated. The view comes after them."""
     keys = [_key_columns(key) for key in plan.partition_key]
     yield _create(plan.state, [*keys, *_clustering_columns(plan), *_row_columns(), *_value_columns(plan.regular)])
     yield _unique_index(plan.state, [*plan.partition_names, *([CLUSTERING] if plan.has_clustering else [])])
@@ -35,13 +35,17 @@ def statements(plan: TablePlan) -> Iterator[str]:
     if plan.has_clustering:
         yield _create(plan.ranges, [*keys, "lo bytea NOT NULL", "hi bytea NOT NULL", "ts bigint NOT NULL"])
         yield _unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
-    yield (
-        f"CREATE SCHEMA IF NOT EXISTS {plan.view.split('.')[0]}"
-        if "." not in plan.table.keyspace
-        else (f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}")
-    )
-    yield f"DROP VIEW IF EXISTS {plan.view}"
-    yield view(plan)
+    yield f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
+
+
+def relations(plan: TablePlan) -> list[str]:
+    """The tables and the view that have to be there, quoted."""
+    return [
+        plan.state,
+        plan.view,
+        *([plan.static_state] if plan.static else []),
+        *([plan.ranges] if plan.has_clustering else []),
+    ]
 
 
 def view(plan: TablePlan) -> str:
@@ -56,12 +60,12 @@ def view(plan: TablePlan) -> str:
     parts = [f"FROM {plan.state} s", "CROSS JOIN (SELECT cdc.now_s() AS now OFFSET 0) c"]
     parts += _assembled(plan.regular, "s", "m", floor)
     if not plan.static:
-        return f"CREATE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
-    same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in plan.partition_names)
+        return f"CREATE OR REPLACE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
+    same = plan.same_partition("t", "s")
     parts.append(f"LEFT JOIN {plan.static_state} t ON {same}")
     parts += _assembled(plan.static, "t", "tm", "coalesce(t." + DELETED + f", {-(2**63)})")
     rows = f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
-    return f"CREATE VIEW {plan.view} AS {rows} UNION ALL {_static_only(plan, visible, same, floor)}"
+    return f"CREATE OR REPLACE VIEW {plan.view} AS {rows} UNION ALL {_static_only(plan, visible, same, floor)}"
 
 
 def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:

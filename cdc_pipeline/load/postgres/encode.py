@@ -84,8 +84,22 @@ class _Encoder:
 
     def _clustering(self, rows: Rows) -> CopyColumn:
         encode = clustering_encoder(self.plan)
-        values = zip(*(array.to_pylist() for array in rows.clustering), strict=True)
-        return _binary(pa.array([encode(row) for row in values], pa.binary()))
+        found = []
+        for at, row in enumerate(zip(*(array.to_pylist() for array in rows.clustering), strict=True)):
+            try:
+                found.append(encode(row))
+            except ValueError:
+                found.append(b"")
+                self.failures[int(rows.source[at])] = self._unsortable()
+        return _binary(pa.array(found, pa.binary()))
+
+    def _unsortable(self) -> RowError:
+        columns = self.plan.clustering
+        types = ", ".join(key.column.type.cql for key in columns)
+        why = "bytes that are none of the types'"
+        return ValueOutOfRange(
+            f"{self.plan.table.full_name} ({', '.join(k.column.name for k in columns)})", types, "its sort key", why
+        )
 
     def _value(self, value: ValueColumn, rows: Rows) -> list[tuple[str, CopyColumn]]:
         """The parts of one column; nothing when no row touches it."""
@@ -112,8 +126,9 @@ class _Encoder:
         gone = np.flatnonzero(rows.deletions.column == value.id)
         if not len(at) and not len(gone):
             return []
-        arrays = CellArrays(value, kind, self.cell_oid)
-        fields = arrays.encode(rows.cells, at)
+        arrays = CellArrays(value, kind, self.cell_oid, self.plan.table.full_name)
+        deleted = dict(zip(rows.deletions.row[gone].tolist(), rows.deletions.ts[gone].tolist(), strict=True))
+        fields = arrays.encode(rows.cells, at, deleted)
         self.failures.update(arrays.failures)
         return [
             (value.part("v"), _spread(pa.array(list(fields.values()), pa.binary()), _keys(fields), len(rows))),
@@ -155,7 +170,11 @@ class _Encoder:
             lo, hi = b"", b"\xff"
             if deletion.start is not None and deletion.end is not None:
                 start, end = deletion.start, deletion.end
-                lo, hi = range_bounds(encode, start.values, start.inclusive, end.values, end.inclusive)
+                try:
+                    lo, hi = range_bounds(encode, start.values, start.inclusive, end.values, end.inclusive)
+                except ValueError:
+                    self.failures[deletion.source] = self._unsortable()
+                    continue
             known = greatest.setdefault((deletion.key, lo, hi), deletion)
             if deletion.ts > known.ts:
                 greatest[deletion.key, lo, hi] = deletion
@@ -166,6 +185,8 @@ class _Encoder:
         columns: list[tuple[str, CopyColumn]] = []
         for index, key in enumerate(self.plan.partition_key):
             columns += self._key(key, pa.array([deletion.key[index] for deletion in chosen], pa.binary()), source)
+        unfit = {one.key: self.failures[one.source] for one in chosen if one.source in self.failures}
+        self.failures |= {one.source: unfit[one.key] for one in ranges if one.key in unfit}
         columns.append(("lo", _binary(pa.array([lo for _, lo, _ in greatest], pa.binary()))))
         columns.append(("hi", _binary(pa.array([hi for _, _, hi in greatest], pa.binary()))))
         columns.append(("ts", _longs(np.array([deletion.ts for deletion in chosen], np.int64), None)))

@@ -61,7 +61,7 @@ def _ledger(plan: TablePlan, static: bool) -> str:
     inside = "r.lo = ''" if static else f"r.lo <= i.{CLUSTERING} AND i.{CLUSTERING} < r.hi"
     return (
         f" LEFT JOIN LATERAL (SELECT max(r.ts) AS ts FROM {plan.ranges} r "
-        f"WHERE {_same(plan, 'r', 'i')} AND {inside}) l ON true"
+        f"WHERE {plan.same_partition('r', 'i')} AND {inside}) l ON true"
     )
 
 
@@ -78,10 +78,10 @@ def cover_rows(plan: TablePlan, name: str) -> str:
     """Staged ranges over the rows that are there already."""
     keys = [*plan.partition_names, CLUSTERING]
     selected = ", ".join(f"e.{key}" for key in keys)
-    matched = " AND ".join(f"{OLD}.{key} IS NOT DISTINCT FROM m.{key}" for key in keys)
+    matched = f"{plan.same_partition(OLD, 'm')} AND {OLD}.{CLUSTERING} = m.{CLUSTERING}"
     return (
         f"UPDATE {plan.state} {OLD} SET {DELETED} = m.ts FROM (SELECT {selected}, max(r.ts) AS ts FROM {name} r "
-        f"JOIN {plan.state} e ON {_same(plan, 'e', 'r')} AND e.{CLUSTERING} >= r.lo AND e.{CLUSTERING} < r.hi "
+        f"JOIN {plan.state} e ON {plan.same_partition('e', 'r')} AND e.{CLUSTERING} >= r.lo AND e.{CLUSTERING} < r.hi "
         f"GROUP BY {selected}) m WHERE {matched} AND ({OLD}.{DELETED} IS NULL OR {OLD}.{DELETED} < m.ts)"
     )
 
@@ -89,25 +89,9 @@ def cover_rows(plan: TablePlan, name: str) -> str:
 def cover_static(plan: TablePlan, name: str) -> str:
     """Staged partition deletions over the static rows that are there already."""
     return (
-        f"UPDATE {plan.static_state} {OLD} SET {DELETED} = r.ts FROM {name} r WHERE {_same(plan, OLD, 'r')} "
+        f"UPDATE {plan.static_state} {OLD} SET {DELETED} = r.ts FROM {name} r WHERE {plan.same_partition(OLD, 'r')} "
         f"AND r.lo = '' AND ({OLD}.{DELETED} IS NULL OR {OLD}.{DELETED} < r.ts)"
     )
-
-
-def _same(plan: TablePlan, left: str, right: str) -> str:
-    """Equal partitions. A typed part of a composite key is NULL where Cassandra holds an empty value."""
-    return " AND ".join(
-        f"({left}.{name} = {right}.{name} OR ({left}.{name} IS NULL AND {right}.{name} IS NULL))"
-        if _may_be_null(plan, at)
-        else f"{left}.{name} = {right}.{name}"
-        for at, name in enumerate(plan.partition_names)
-    )
-
-
-def _may_be_null(plan: TablePlan, at: int) -> bool:
-    """A single-column partition key is never empty in Cassandra; parts of a composite one may be."""
-    key = plan.partition_key[at]
-    return len(plan.partition_key) > 1 and not key.by_bytes and key.type.empty_is_null
 
 
 def _merged(value: ValueColumn) -> tuple[list[str], str]:

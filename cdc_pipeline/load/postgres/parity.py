@@ -28,6 +28,7 @@ from cdc_pipeline.types import (
     MapType,
     SetType,
     UserType,
+    field_label,
     json_string,
     map_key_json,
     split_collection,
@@ -118,7 +119,7 @@ class _Field:
         if self._masker is None:
             value = self.type.encode(raw)
         else:
-            masked = _masked(self._masker, self.column.type, raw)
+            masked = masked_text(self._masker, self.column.type, raw)
             if masked is None:
                 return b"\xff\xff\xff\xff"
             value = masked.encode()
@@ -129,7 +130,7 @@ def _frozen(kind: CqlType) -> CqlType:
     return dataclasses.replace(kind, multi_cell=False) if kind.multi_cell else kind  # type: ignore[type-var]
 
 
-def _masked(masker: Masker, kind: CqlType, raw: bytes) -> str | None:
+def masked_text(masker: Masker, kind: CqlType, raw: bytes) -> str | None:
     """A masked value as its view shows it; a non-frozen column is JSON of masked parts."""
     if not kind.multi_cell:
         return _mask_one(masker, kind, raw)
@@ -146,7 +147,7 @@ def _masked(masker: Masker, kind: CqlType, raw: bytes) -> str | None:
     if isinstance(kind, UserType):
         parts = [*parts, *[None] * (len(kind.field_types) - len(parts))]
         pairs_of = zip(kind.field_names, kind.field_types, parts, strict=True)
-        labels = ((json_string(n if n == n.lower() else f'"{n}"'), t, p) for n, t, p in pairs_of)
+        labels = ((field_label(n), t, p) for n, t, p in pairs_of)
         return "{" + ", ".join(f"{label}: {quoted(t, p)}" for label, t, p in labels) + "}"
     assert isinstance(kind, ListType | SetType)
     texts = [quoted(kind.element, part) for part in parts]

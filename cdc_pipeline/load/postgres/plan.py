@@ -110,6 +110,24 @@ class TablePlan:
         """The columns that identify a partition, quoted."""
         return tuple(key.index_name for key in self.partition_key)
 
+    def same_partition(self, left: str, right: str) -> str:
+        """The condition that rows of two tables belong to one partition; an index or a hash serves it.
+
+        A typed key part is NULL where Cassandra holds an empty value. `IS NOT DISTINCT FROM` would compare each row
+        with each.
+        """
+        return " AND ".join(
+            f"({left}.{name} = {right}.{name} OR ({left}.{name} IS NULL AND {right}.{name} IS NULL))"
+            if self._may_be_null(at)
+            else f"{left}.{name} = {right}.{name}"
+            for at, name in enumerate(self.partition_names)
+        )
+
+    def _may_be_null(self, at: int) -> bool:
+        """A single-column partition key is never empty in Cassandra; parts of a composite one may be."""
+        key = self.partition_key[at]
+        return len(self.partition_key) > 1 and not key.by_bytes and key.type.empty_is_null
+
     @property
     def has_clustering(self) -> bool:
         """Whether the table has rows within partitions, and so a ledger of ranges."""

@@ -11,17 +11,18 @@ from psycopg.conninfo import conninfo_to_dict
 
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
-from cdc_pipeline.errors import ConfigurationError, RowsRefused, TransientSinkError
+from cdc_pipeline.errors import ConfigurationError, RowsRefused
 from cdc_pipeline.load.postgres import ddl, dead_letters, merge, offsets
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
+from cdc_pipeline.load.postgres.migrate import migrate
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, TableMasks
 
-_DDL_LOCK = 7_230_121_020_611
+_TABLE_LOCK = 723_012_103
 _OLDEST_SERVER = 150_000
 
 
@@ -41,6 +42,7 @@ class PostgresSink:
         self._connection: psycopg.Connection[Any] | None = None
         self._cell_oid = 0
         self._staged: dict[str, str] = {}
+        self._filled: set[str] = set()
 
     # --- planning ----------------------------------------------------------------------------------------------
 
@@ -61,7 +63,7 @@ class PostgresSink:
             )
             for column in table.columns
         )
-        return TableSummary(table.full_name, plan.view, columns, tuple(ddl.statements(plan)), plan.warnings)
+        return TableSummary(table.full_name, plan.view, columns, (*ddl.statements(plan), ddl.view(plan)), plan.warnings)
 
     def table_plan(self, table: Table, masks: TableMasks) -> TablePlan:
         """The plan of a table; `ConfigurationError` for an override that its column cannot take."""
@@ -73,14 +75,11 @@ class PostgresSink:
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
         with translated(self._label, "preparing tables"), self._transaction() as connection:
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
-            connection.execute("SET LOCAL client_min_messages = warning")
-            execute_sql(connection, ddl.PRELUDE)
+            connection.execute("DISCARD TEMP")  # staging tables have the shape that state tables had
+            self._plans = {table.full_name: self.table_plan(table, masks) for table, masks in tables}
+            migrate(connection, list(self._plans.values()))
+            self._cell_oid = _oid_of_cell(connection)
             for table, masks in tables:
-                plan = self.table_plan(table, masks)
-                self._plans[table.full_name] = plan
-                for statement in ddl.statements(plan):
-                    execute_sql(connection, statement)
                 self._check_masks(connection, table, masks)
 
     def _check_masks(self, connection: psycopg.Connection[Any], table: Table, masks: TableMasks) -> None:
@@ -123,7 +122,7 @@ class PostgresSink:
 
     def encode(self, masked: MaskedBatch) -> Encoded:
         """Types a batch for its table's plan."""
-        encoded = encode_table(self._plans[masked.table.full_name], masked, self._oid())
+        encoded = encode_table(self._plans[masked.table.full_name], masked, self._cell_oid)
         return Encoded(encoded, encoded.failures)
 
     def apply(
@@ -213,9 +212,12 @@ class PostgresSink:
     # --- writing -----------------------------------------------------------------------------------------------
 
     def _write(self, connection: psycopg.Connection[Any], batches: Iterable[Encoded]) -> None:
+        self._filled.clear()
         for batch in batches:
             encoded = cast(EncodedTable, batch.payload)
             plan = encoded.plan
+            if plan.has_clustering:
+                _meet_ranges(connection, plan, exclusive=encoded.ranges is not None)
             if encoded.ranges is not None:
                 self._ranges(connection, plan, encoded.ranges)
             for rows, static in ((encoded.rows, False), (encoded.static, True)):
@@ -236,6 +238,9 @@ class PostgresSink:
         if staged is None:
             staged = self._staged[table] = f"cdc_in_{len(self._staged)}"
         execute_sql(connection, merge.staging(table, staged))
+        if table in self._filled:
+            execute_sql(connection, f"TRUNCATE {staged}")
+        self._filled.add(table)
         with connection.cursor() as cursor, cursor.copy(merge.copy_in(staged, batch.columns)) as copy:
             copy.write(batch.data)
         return staged
@@ -251,7 +256,9 @@ class PostgresSink:
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._staged.clear()
-            connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+            connection = psycopg.connect(
+                self._conninfo, autocommit=True, prepare_threshold=None, client_encoding="utf8"
+            )
             if connection.info.server_version < _OLDEST_SERVER:
                 connection.close()
                 raise ConfigurationError(
@@ -261,14 +268,18 @@ class PostgresSink:
             self._connection = connection
         return self._connection
 
-    def _oid(self) -> int:
-        if not self._cell_oid:
-            with translated(self._label, "reading the catalog"), self._transaction() as connection:
-                row = connection.execute("SELECT 'cdc.cell'::regtype::oid::int8").fetchone()
-            if row is None:
-                raise TransientSinkError(f"destination {self.name}: type cdc.cell expected, found none")
-            self._cell_oid = int(row[0])
-        return self._cell_oid
+
+def _oid_of_cell(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("SELECT 'cdc.cell'::regtype::oid::int8").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _meet_ranges(connection: psycopg.Connection[Any], plan: TablePlan, *, exclusive: bool) -> None:
+    """A range and a row inside it, loaded by two lanes at once, would not see each other: ranges of a table wait for
+    rows that are being loaded, and rows for ranges; rows do not wait for rows."""
+    lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+    connection.execute(f"SELECT {lock}(%s, hashtext(%s))", (_TABLE_LOCK, plan.state))
 
 
 def _place(conninfo: str) -> str:

@@ -154,7 +154,7 @@ def _sequence(element: CqlType, path: Callable[[bytes], bytes], profile: str, *,
 
 
 def _or_null(render: Callable[[bytes], str], scalar: ScalarType) -> Callable[[bytes], str | None]:
-    if scalar.sql in ("text", "bytea"):
+    if scalar.holds_empty:
         return render
     return lambda raw: render(raw) if raw else None
 
@@ -197,8 +197,7 @@ def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
 
 
 def _of_scalar(scalar: ScalarType) -> ValueType:
-    empty_is_null = scalar.oid not in (25, 17) or scalar.encode not in (scalars.text, scalars.bytea)
-    return ValueType(scalar.sql, scalar.encode, scalar.tie, empty_is_null, scalar.same)
+    return ValueType(scalar.sql, scalar.encode, scalar.tie, not scalar.holds_empty, scalar.same)
 
 
 def _overridden(cql_type: CqlType, override: str) -> ValueType:
@@ -218,6 +217,8 @@ def _overridden(cql_type: CqlType, override: str) -> ValueType:
 
     def encode(raw: bytes) -> bytes:
         unscaled, digits_after = decode(raw)
+        if not unscaled:
+            return scalars.numeric(0, scale)
         while digits_after > scale and unscaled % 10 == 0:
             unscaled, digits_after = unscaled // 10, digits_after - 1
         if digits_after > scale or abs(unscaled) * 10 ** (scale - max(digits_after, -400)) >= 10**precision:

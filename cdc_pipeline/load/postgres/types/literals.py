@@ -62,12 +62,12 @@ def _calendar(day: int, clock: str) -> str:
 
 
 def _interval(raw: bytes) -> str:
+    """Every part with its sign: under the IntervalStyle `sql_standard` a leading minus is meant for all of them."""
     months, day_count, nanos = decode_duration(raw)
-    sign = "-" if nanos < 0 else ""
+    sign = "-" if nanos < 0 else "+"
     seconds, micros = divmod(abs(nanos) // 1000, 1_000_000)
-    return (
-        f"{months} mons {day_count} days {sign}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
-    )
+    clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
+    return f"{months:+} mons {day_count:+} days {sign}{clock}"
 
 
 def _number(layout: str) -> Callable[[bytes], str]:

@@ -25,6 +25,11 @@ class ScalarType:
     tie: str | None
     same: int | None = None
 
+    @property
+    def holds_empty(self) -> bool:
+        """Whether zero bytes are a value of it; of all others they are NULL."""
+        return self.encode in (scalars.text, scalars.bytea)
+
 
 _TEXT_TIE = "convert_to({}, 'UTF8')"
 TEXT = ScalarType("text", 25, scalars.text, _TEXT_TIE)

@@ -23,7 +23,7 @@ def array_encoder(cql_type: CqlType, element: ScalarType) -> Callable[[bytes], b
     """A frozen list, set or vector of scalars as a one-dimensional array (`array_send`); null and empty are NULL."""
 
     def encode(raw: bytes) -> bytes:
-        items = [None if not item and element.oid not in (25, 17) else item for item in split_collection(cql_type, raw)]
+        items = [item if item or element.holds_empty else None for item in split_collection(cql_type, raw)]
         if not items:
             return _HEAD.pack(0, 0, element.oid)
         parts = [_HEAD.pack(1, int(None in items), element.oid), _DIMENSION.pack(len(items), 1)]

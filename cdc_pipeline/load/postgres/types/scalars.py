@@ -26,7 +26,7 @@ _INT4 = struct.Struct(">i")
 _INT8 = struct.Struct(">q")
 _UINT4 = struct.Struct(">I")
 _INTERVAL = struct.Struct(">qii")
-_NUMERIC = struct.Struct(">hhHH")
+_NUMERIC = struct.Struct(">HhHH")
 
 
 class Unfit(ValueError):

@@ -1,0 +1,110 @@
+"""DDL runs once: later starts neither lock the tables nor lose what an administrator granted."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import uuid
+
+import psycopg
+import pytest
+
+from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.schema import Column, ColumnKind, Table
+from cdc_pipeline.transform import MaskingPolicy, MaskingRules, TableMasks
+from cdc_pipeline.types import Scalar
+
+TABLE = Table(
+    "shop",
+    "orders",
+    uuid.UUID(int=7),
+    (
+        Column("id", ColumnKind.PARTITION_KEY, Scalar("int"), 0),
+        Column("at", ColumnKind.CLUSTERING, Scalar("timestamp"), 0, descending=True),
+        Column("note", ColumnKind.REGULAR, Scalar("text")),
+    ),
+    cdc=True,
+)
+
+
+def prepare(conninfo: str, table: Table = TABLE, profile: str = "native") -> None:
+    policy = MaskingPolicy(MaskingRules(pii_fields=(), phi_fields=()), None, "allow")
+    sink = PostgresSink("warehouse", conninfo, profile)
+    try:
+        sink.prepare([(table, TableMasks(policy, table))])
+    finally:
+        sink.close()
+
+
+def with_column(name: str) -> Table:
+    return dataclasses.replace(TABLE, columns=(*TABLE.columns, Column(name, ColumnKind.REGULAR, Scalar("int"))))
+
+
+def columns(connection: psycopg.Connection[tuple[str, ...]]) -> list[str]:
+    cursor = connection.execute('SELECT * FROM "shop"."orders"')
+    assert cursor.description is not None
+    return [column.name for column in cursor.description]
+
+
+def test_a_second_start_waits_for_no_reader(pg_database: str) -> None:
+    """A transaction that reads the view does not keep the next start waiting, nor the start the reader."""
+    prepare(pg_database)
+    with psycopg.connect(pg_database) as reader:
+        reader.execute("SELECT * FROM shop.orders")
+        again = threading.Thread(target=prepare, args=(f"{pg_database} options='-c lock_timeout=2s'",))
+        again.start()
+        again.join(10)
+        assert not again.is_alive()
+
+
+def test_grants_outlive_a_start_and_a_new_column(pg_database: str) -> None:
+    """What an administrator granted on a view stays when nothing changed, and when a column was added at the end."""
+    prepare(pg_database)
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        connection.execute("GRANT SELECT ON shop.orders TO PUBLIC")
+        prepare(pg_database)
+        prepare(pg_database, with_column("total"))
+        assert columns(connection) == ["id", "at", "note", "total"]
+        grant = "SELECT has_table_privilege('public', 'shop.orders', 'SELECT')"
+        assert connection.execute(grant).fetchone() == (True,)
+
+
+def test_a_column_in_the_middle(pg_database: str) -> None:
+    """A column whose name sorts before another makes the view anew; the rows are the same."""
+    prepare(pg_database)
+    between = dataclasses.replace(TABLE, columns=tuple(sorted(with_column("amount").columns, key=lambda c: c.name)))
+    ordered = (*between.partition_key, *between.clustering, *between.regular)
+    prepare(pg_database, dataclasses.replace(TABLE, columns=ordered))
+    with psycopg.connect(pg_database) as connection:
+        assert columns(connection) == ["id", "at", "amount", "note"]
+
+
+@pytest.mark.parametrize("dropped", ['VIEW "shop"."orders"', 'TABLE cdc."shop.orders:ranges"'])
+def test_what_was_dropped_by_hand_is_made_again(dropped: str, pg_database: str) -> None:
+    """A view or a ledger that somebody dropped is there again after the next start."""
+    prepare(pg_database)
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        connection.execute(f"DROP {dropped}".encode())
+        prepare(pg_database)
+        assert columns(connection) == ["id", "at", "note"]
+        assert connection.execute('SELECT count(*) FROM cdc."shop.orders:ranges"').fetchone() == (0,)
+
+
+def test_two_start_at_once(pg_database: str) -> None:
+    """Several first starts at the same time make the tables once, and none fails."""
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            prepare(pg_database)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    with psycopg.connect(pg_database) as connection:
+        assert columns(connection) == ["id", "at", "note"]
