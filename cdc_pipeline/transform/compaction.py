@@ -1,8 +1,10 @@
 """A batch merged to one row per key, by Cassandra's own rule, before anything is sent.
 
-The rule (`Cells`, format document 8.4): of the versions of a cell the greatest (timestamp, rank, expiry, value bytes)
-wins, rank 0 live, 1 expiring, 2 tombstone. Rank and expiry are one number here, `x`: 0 live, the expiry in seconds
-of an expiring cell, `TOMBSTONE_X` for a tombstone. Ties are decided on the serialized bytes, so before masking.
+The rule (`Cells`, format document 8.4): of the versions of a cell the greatest (timestamp, rank, expiry, TTL reversed,
+value bytes) wins, rank 0 live, 1 expiring, 2 tombstone; of two that expire at the same second the one with the smaller
+TTL, which was written later (CASSANDRA-14592). All but timestamp and bytes are one number here, `x`: 0 live,
+`TOMBSTONE_X` for a tombstone, else expiry (s) << 30 | 2^30 - 1 - TTL (s). Ties are decided on the serialized bytes, so
+before masking.
 """
 
 from __future__ import annotations
@@ -20,8 +22,16 @@ from cdc_pipeline.types import clustering_key
 
 Longs = npt.NDArray[np.int64]
 
-TOMBSTONE_X = 2**40
+TOMBSTONE_X = 2**62
 """The `x` of a tombstone: beyond every expiry."""
+
+TTL_BITS = 30
+"""A TTL is at most 20 years, 630 720 000 s; an expiry at most 2^32 s."""
+
+
+def expiring_x(expires: Longs, ttl: Longs) -> Longs:
+    """The `x` of cells or liveness that expire."""
+    return (expires << TTL_BITS) | np.clip((1 << TTL_BITS) - 1 - ttl, 0, (1 << TTL_BITS) - 1)
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ class _CellColumns:
         self.ts = cells.column("ts").to_numpy()
         self.kind = cells.column("kind").to_numpy()
         local = cells.column("local").to_numpy()
-        self.x = np.where(self.kind == CellKind.EXPIRING, local, 0)
+        self.x = np.where(self.kind == CellKind.EXPIRING, expiring_x(local, cells.column("ttl").to_numpy()), 0)
         self.x[self.kind == CellKind.TOMBSTONE] = TOMBSTONE_X
         self.path = cells.column("path")
         self.value = cells.column("value")
@@ -196,7 +206,7 @@ def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) ->
     """The winning primary-key liveness of each merged row: later timestamp, then expiring, then later expiry."""
     ts = rows.column("live_ts").to_numpy()[chosen]
     ttl = rows.column("live_ttl").to_numpy()[chosen]
-    x = np.where(ttl > 0, rows.column("live_local").to_numpy()[chosen], 0)
+    x = np.where(ttl > 0, expiring_x(rows.column("live_local").to_numpy()[chosen], ttl), 0)
     order = np.lexsort((x, ts, merged))
     live_ts = np.full(count, NO_TIMESTAMP, np.int64)
     live_x = np.zeros(count, np.int64)

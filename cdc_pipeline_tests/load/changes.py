@@ -57,6 +57,7 @@ class Cell:
     path: bytes | None = None
     expires: int | None = None
     deletes: bool = False
+    ttl: int = 60
 
     @property
     def kind(self) -> int:
@@ -78,6 +79,7 @@ class Change:
     kind: int = RowKind.ROW
     live: int | None = None
     live_expires: int | None = None
+    live_ttl: int = 60
     deleted: int | None = None
     bounds: tuple[Bound, Bound] | None = None
 
@@ -92,9 +94,7 @@ def batch(of: Table, changes: Sequence[Change], *, segment: str = "CommitLog-7-1
             *(f"ck{at}" for at in range(len(of.clustering))),
         )
     }
-    cells: dict[str, list[object]] = {
-        name: [] for name in ("column", "kind", "ts", "ttl", "local", "path", "value")
-    }
+    cells: dict[str, list[object]] = {name: [] for name in ("column", "kind", "ts", "ttl", "local", "path", "value")}
     for number, change in enumerate(changes):
         for cell in change.cells:
             _add_cell(cells, of.value_ids[cell.column], cell)
@@ -113,7 +113,7 @@ def _add_cell(cells: dict[str, list[object]], column: int, cell: Cell) -> None:
     cells["column"].append(column)
     cells["kind"].append(cell.kind)
     cells["ts"].append(cell.ts)
-    cells["ttl"].append(60 if cell.expires is not None else 0)
+    cells["ttl"].append(cell.ttl if cell.expires is not None else 0)
     cells["local"].append(cell.expires if cell.expires is not None else 7)
     cells["path"].append(cell.path)
     cells["value"].append(cell.value)
@@ -126,7 +126,7 @@ def _add_row(rows: dict[str, list[object]], change: Change, number: int, positio
         "update": number,
         "position": position,
         "live_ts": NO_TIMESTAMP if change.live is None else change.live,
-        "live_ttl": 60 if expiring else 0,
+        "live_ttl": change.live_ttl if expiring else 0,
         "live_local": change.live_expires if expiring else 0,
         "del_ts": NO_TIMESTAMP if change.deleted is None else change.deleted,
         "del_local": 0,

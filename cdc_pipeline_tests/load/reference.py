@@ -1,8 +1,8 @@
 """What Cassandra would answer after some changes, in whatever order they came: one row at a time, slow and plain.
 
-The rules are the format document's 8.3 and 8.4: of the versions of a cell the greatest (timestamp, rank, expiry, bytes)
-wins, rank 0 live, 1 expiring, 2 tombstone; a deletion hides what is not younger than itself; a row is there when its
-liveness or one of its cells is.
+The rules are the format document's 8.3 and 8.4: of the versions of a cell the greatest (timestamp, rank, expiry, TTL
+reversed, bytes) wins, rank 0 live, 1 expiring, 2 tombstone; a deletion hides what is not younger than itself; a row is
+there when its liveness or one of its cells is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from functools import cmp_to_key
 from typing import Any
 
-from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellChange, CellKind, ChangeEvent, EventType
+from cdc_pipeline.change import NO_TIMESTAMP, Bound, RowKind
 from cdc_pipeline.schema import Column, Table
 from cdc_pipeline.types import CqlType, ListType, MapType, Scalar, SetType, UserType
+from cdc_pipeline_tests.load.changes import Cell, Change
 from cdc_pipeline_tests.types.values import counted, fields, pairs, rank
 
 Row = dict[str, bytes | None]
-Version = tuple[int, int, int, bytes]
+Version = tuple[int, int, int, int, bytes]
 Key = tuple[bytes, ...]
 Clustering = tuple[bytes | None, ...]
 
@@ -32,36 +33,35 @@ class Reference:
         self.table = table
         self.cells: dict[tuple[Key, Clustering, str, bytes | None], Version] = {}
         self.column_deletions: dict[tuple[Key, Clustering, str], int] = {}
-        self.liveness: dict[tuple[Key, Clustering], tuple[int, int]] = {}
+        self.liveness: dict[tuple[Key, Clustering], tuple[int, int, int]] = {}
         self.row_deletions: dict[tuple[Key, Clustering], int] = {}
         self.ranges: dict[Key, list[tuple[Bound | None, Bound | None, int]]] = defaultdict(list)
         self.rows: set[tuple[Key, Clustering]] = set()
 
-    def add(self, event: ChangeEvent, live_expires: int | None = None) -> None:
-        """Merges a change; `live_expires` is when its liveness ends (s), which an event does not say."""
-        key = tuple(event.partition_key.values())
-        if event.event_type in (EventType.RANGE_DELETE, EventType.PARTITION_DELETE):
-            assert event.deleted_micros is not None
-            self.ranges[key].append((event.start, event.end, event.deleted_micros))
+    def add(self, change: Change) -> None:
+        """Merges a change."""
+        if change.kind in (RowKind.RANGE, RowKind.PARTITION):
+            assert change.deleted is not None
+            start, end = change.bounds or (None, None)
+            self.ranges[change.key].append((start, end, change.deleted))
             return
-        place = (key, STATIC if event.is_static else tuple(event.clustering_key.values()))
+        place = (change.key, STATIC if change.kind == RowKind.STATIC else change.clustering)
         self.rows.add(place)
-        if event.event_type is EventType.INSERT:
-            liveness = (event.timestamp_micros, live_expires or 0)
+        if change.live is not None:
+            liveness = (change.live, change.live_expires or 0, -change.live_ttl if change.live_expires else 0)
             self.liveness[place] = max(liveness, self.liveness.get(place, liveness))
-        if event.deleted_micros is not None:
-            self.row_deletions[place] = max(event.deleted_micros, self.row_deletions.get(place, NO_TIMESTAMP))
-        for cell in event.cells:
+        if change.deleted is not None:
+            self.row_deletions[place] = max(change.deleted, self.row_deletions.get(place, NO_TIMESTAMP))
+        for cell in change.cells:
             self._add_cell(place, cell)
 
-    def _add_cell(self, place: tuple[Key, Clustering], cell: CellChange) -> None:
-        if cell.kind == CellKind.COLUMN_DELETION:
+    def _add_cell(self, place: tuple[Key, Clustering], cell: Cell) -> None:
+        if cell.deletes:
             deleted = self.column_deletions.get((*place, cell.column), NO_TIMESTAMP)
-            self.column_deletions[*place, cell.column] = max(deleted, cell.timestamp_micros)
+            self.column_deletions[*place, cell.column] = max(deleted, cell.ts)
             return
-        order = {CellKind.LIVE: 0, CellKind.EXPIRING: 1, CellKind.TOMBSTONE: 2}[cell.kind]
-        expiry = (cell.local_seconds or 0) if cell.kind == CellKind.EXPIRING else 0
-        version = (cell.timestamp_micros, order, expiry, cell.value or b"")
+        order = 2 if cell.value is None else 1 if cell.expires is not None else 0
+        version = (cell.ts, order, cell.expires or 0, -cell.ttl if order == 1 else 0, cell.value or b"")
         where = (*place, cell.column, cell.path)
         self.cells[where] = max(version, self.cells.get(where, version))
 
@@ -83,7 +83,7 @@ class Reference:
     def _row(self, key: Key, clustering: Clustering, now: int) -> Row | None:
         floor = self._floor(key, clustering)
         values = {c.name: self._value(key, clustering, c, floor, now) for c in self.table.regular}
-        written, expires = self.liveness.get((key, clustering), (NO_TIMESTAMP, 0))
+        written, expires, _ = self.liveness.get((key, clustering), (NO_TIMESTAMP, 0, 0))
         alive = written > floor and (not expires or expires > now)
         if not alive and all(value is None for value in values.values()):
             return None
@@ -121,10 +121,10 @@ class Reference:
     def _value(self, key: Key, clustering: Clustering, column: Column, floor: int, now: int) -> bytes | None:
         if not column.type.multi_cell:
             version = self.cells.get((key, clustering, column.name, None))
-            return version[3] if version is not None and _alive(version, floor, now) else None
+            return version[4] if version is not None and _alive(version, floor, now) else None
         floor = max(floor, self.column_deletions.get((key, clustering, column.name), NO_TIMESTAMP))
         alive = {
-            path: version[3]
+            path: version[4]
             for (of_key, of_row, name, path), version in self.cells.items()
             if (of_key, of_row, name) == (key, clustering, column.name) and _alive(version, floor, now)
         }
@@ -132,7 +132,7 @@ class Reference:
 
 
 def _alive(version: Version, floor: int, now: int) -> bool:
-    ts, order, expiry, _ = version
+    ts, order, expiry, _, _ = version
     return ts > floor and (order == 0 or (order == 1 and expiry > now))
 
 
@@ -159,9 +159,9 @@ def _sign(left: Any, right: Any) -> int:
     return (left > right) - (left < right)
 
 
-def reference(table: Table, events: Iterable[ChangeEvent]) -> Reference:
+def reference(table: Table, changes: Iterable[Change]) -> Reference:
     """The state after these changes."""
     state = Reference(table)
-    for event in events:
-        state.add(event)
+    for change in changes:
+        state.add(change)
     return state

@@ -15,8 +15,8 @@ CLUSTERING = '"r:ck"'
 LIVE_W, LIVE_X, DELETED = '"r:lw"', '"r:lx"', '"r:dw"'
 """Row liveness (writetime µs, expiry s) and the greatest deletion (µs) of a row."""
 
-TOMBSTONE = 1 << 40
-"""`x` of a tombstone; NULL is live, a smaller number expires at that second."""
+TOMBSTONE = 1 << 62
+"""`x` of a tombstone; NULL is live, a smaller number is an expiry with its TTL (`transform/compaction.py`)."""
 
 PRELUDE = resources.files(__package__).joinpath("functions.sql").read_text(encoding="utf-8")
 """What all tables share."""
@@ -24,18 +24,37 @@ PRELUDE = resources.files(__package__).joinpath("functions.sql").read_text(encod
 
 def statements(plan: TablePlan) -> Iterator[str]:
     """The tables and indexes of a table, in order; each may be repeated. The view comes after them."""
-    keys = [_key_columns(key) for key in plan.partition_key]
-    yield _create(plan.state, [*keys, *_clustering_columns(plan), *_row_columns(), *_value_columns(plan.regular)])
+    for table, columns in tables(plan):
+        yield _create(table, columns)
     yield _unique_index(plan.state, [*plan.partition_names, *([CLUSTERING] if plan.has_clustering else [])])
     yield from _added(plan.state, plan.regular)
     if plan.static:
-        yield _create(plan.static_state, [*keys, f"{DELETED} bigint", *_value_columns(plan.static)])
         yield _unique_index(plan.static_state, plan.partition_names)
         yield from _added(plan.static_state, plan.static)
     if plan.has_clustering:
-        yield _create(plan.ranges, [*keys, "lo bytea NOT NULL", "hi bytea NOT NULL", "ts bigint NOT NULL"])
         yield _unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
     yield f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
+
+
+def tables(plan: TablePlan) -> Iterator[tuple[str, list[str]]]:
+    """(table, column definitions) of the rows, the static rows and the ledger, quoted."""
+    keys = [_key_columns(key) for key in plan.partition_key]
+    yield plan.state, [*keys, *_clustering_columns(plan), *_row_columns(), *_value_columns(plan.regular)]
+    if plan.static:
+        yield plan.static_state, [*keys, f"{DELETED} bigint", *_value_columns(plan.static)]
+    if plan.has_clustering:
+        yield plan.ranges, [*keys, "lo bytea NOT NULL", "hi bytea NOT NULL", "ts bigint NOT NULL"]
+
+
+LARGEST_TABLE = 1600
+"""Columns that a PostgreSQL table can have."""
+
+
+def width(plan: TablePlan) -> int:
+    """Columns of the widest state table."""
+    keys = sum(2 if key.by_bytes else 1 for key in plan.partition_key)
+    rows = keys + len(plan.clustering) + 4 + sum(len(value_parts(value)) for value in plan.regular)
+    return max(rows, keys + 1 + sum(len(value_parts(value)) for value in plan.static))
 
 
 def relations(plan: TablePlan) -> list[str]:
@@ -49,7 +68,7 @@ def relations(plan: TablePlan) -> list[str]:
 
 
 def view(plan: TablePlan) -> str:
-    """The view: exactly Cassandra's columns and rows at the clock `cdc.now_s()`."""
+    """The view: exactly Cassandra's columns and rows at the clock `cdc.now_x()`."""
     floor = f"coalesce(s.{DELETED}, {-(2**63)})"
     live = f"(s.{LIVE_W} > {floor} AND (s.{LIVE_X} IS NULL OR s.{LIVE_X} > c.now))"
     visible = " OR ".join([live, *(f"m.{_public(value)} IS NOT NULL" for value in plan.regular if value.is_cells)]
@@ -57,7 +76,7 @@ def view(plan: TablePlan) -> str:
     keys = [f"s.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key + plan.clustering]
     columns = [*keys, *_shown(plan.static, "t", "tm", "coalesce(t." + DELETED + f", {-(2**63)})")]
     columns += _shown(plan.regular, "s", "m", floor)
-    parts = [f"FROM {plan.state} s", "CROSS JOIN (SELECT cdc.now_s() AS now OFFSET 0) c"]
+    parts = [f"FROM {plan.state} s", "CROSS JOIN (SELECT cdc.now_x() AS now OFFSET 0) c"]
     parts += _assembled(plan.regular, "s", "m", floor)
     if not plan.static:
         return f"CREATE OR REPLACE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
@@ -80,7 +99,7 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
         for value in plan.static
     )
     rows = " ".join([f"FROM {plan.state} s", *_assembled(plan.regular, "s", "m", floor)])
-    parts = [f"FROM {plan.static_state} t", "CROSS JOIN (SELECT cdc.now_s() AS now OFFSET 0) c"]
+    parts = [f"FROM {plan.static_state} t", "CROSS JOIN (SELECT cdc.now_x() AS now OFFSET 0) c"]
     parts += _assembled(plan.static, "t", "tm", static_floor)
     return (
         f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE ({some}) "

@@ -2,16 +2,17 @@
 
 CREATE SCHEMA IF NOT EXISTS cdc;
 
--- One cell of a multi-cell column: the path's sort bytes, writetime (µs), expiry (NULL = never, 2^40 = tombstone), the
--- serialized bytes that decide ties, and the text of the element.
+-- One cell of a multi-cell column: the path's sort bytes, writetime (µs), x (NULL = live, 2^62 = tombstone, else expiry
+-- in s << 30 | 2^30 - 1 - TTL), the serialized bytes that decide ties, and the text of the element.
 DO $$ BEGIN
   CREATE TYPE cdc.cell AS (path bytea, w bigint, x bigint, tie bytea, frag text);
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
 
--- The clock that hides expired cells, in s since 1970: now(), or the instant in the setting cdc.as_of.
-CREATE OR REPLACE FUNCTION cdc.now_s() RETURNS bigint STABLE LANGUAGE sql AS $$
-  SELECT floor(extract(epoch FROM coalesce(nullif(current_setting('cdc.as_of', true), '')::timestamptz, now())))::bigint
+-- The clock that hides expired cells, the greatest x that is over: of now(), or of the instant in the setting cdc.as_of.
+CREATE OR REPLACE FUNCTION cdc.now_x() RETURNS bigint STABLE LANGUAGE sql AS $$
+  SELECT (floor(extract(epoch FROM coalesce(nullif(current_setting('cdc.as_of', true), '')::timestamptz, now())))::bigint
+          + 1 << 30) - 1
 $$;
 
 -- Cassandra's rule per path: the greatest (writetime, rank and expiry, bytes); cells at or below the deletion go.
@@ -27,13 +28,13 @@ $$;
 CREATE OR REPLACE FUNCTION cdc.cells_array(cells cdc.cell[], deleted bigint, now bigint) RETURNS text[]
 IMMUTABLE LANGUAGE sql AS $$
   SELECT array_agg(frag ORDER BY path) FROM unnest(cells)
-  WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 1099511627776))
+  WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 4611686018427387904))
 $$;
 
 CREATE OR REPLACE FUNCTION cdc.cells_text(cells cdc.cell[], deleted bigint, now bigint, opening text, closing text)
 RETURNS text IMMUTABLE LANGUAGE sql AS $$
   SELECT opening || string_agg(frag, ', ' ORDER BY path) || closing FROM unnest(cells)
-  WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 1099511627776))
+  WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 4611686018427387904))
 $$;
 
 -- A user type: every field in order, null where it has no cell; NULL when no field has one.
@@ -42,7 +43,7 @@ RETURNS text IMMUTABLE LANGUAGE sql AS $$
   SELECT '{' || string_agg(f.name || ': ' || coalesce(c.frag, 'null'), ', ' ORDER BY f.i) || '}'
   FROM unnest(fields) WITH ORDINALITY f(name, i)
   LEFT JOIN (SELECT path, frag FROM unnest(cells)
-             WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 1099511627776))) c
+             WHERE (deleted IS NULL OR w > deleted) AND (x IS NULL OR (x > now AND x < 4611686018427387904))) c
     ON c.path = set_byte(set_byte('\x0000'::bytea, 0, ((f.i - 1) / 256)::int), 1, ((f.i - 1) % 256)::int)
   HAVING count(c.path) > 0
 $$;

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres import ddl
 from cdc_pipeline.load.postgres.plan import TablePlan
 
@@ -17,6 +18,13 @@ _PRELUDE = "functions.sql"
 _FINGERPRINTS = """
 CREATE SCHEMA IF NOT EXISTS cdc;
 CREATE TABLE IF NOT EXISTS cdc.cdc_ddl (name text PRIMARY KEY, fingerprint text NOT NULL)
+"""
+_OTHER_TYPE = """
+SELECT h.attname, format_type(h.atttypid, h.atttypmod), format_type(w.atttypid, w.atttypmod)
+FROM pg_attribute h JOIN pg_attribute w ON w.attname = h.attname AND w.attnum > 0 AND h.attnum > 0
+WHERE h.attrelid = to_regclass(%s) AND w.attrelid = 'cdc_wanted'::regclass
+  AND (h.atttypid, h.atttypmod) IS DISTINCT FROM (w.atttypid, w.atttypmod)
+ORDER BY h.attnum LIMIT 1
 """
 _STORE = "INSERT INTO cdc.cdc_ddl VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint"
 
@@ -42,10 +50,26 @@ def _migrate_table(connection: psycopg.Connection[Any], plan: TablePlan) -> None
     text = ";\n".join(statements)
     if _is_done(connection, plan.table.full_name, text, *ddl.relations(plan)):
         return
+    _check_types(connection, plan)
     for statement in statements[:-1]:
         connection.execute(statement.encode())
     _replace_view(connection, plan)
     _store(connection, plan.table.full_name, text)
+
+
+def _check_types(connection: psycopg.Connection[Any], plan: TablePlan) -> None:
+    """A column keeps the type that it was loaded with: values of two types cannot be told apart or converted."""
+    for table, columns in ddl.tables(plan):
+        connection.execute(f"CREATE TEMPORARY TABLE cdc_wanted ({', '.join(columns)})".encode())
+        other = connection.execute(_OTHER_TYPE, (table,)).fetchone()
+        connection.execute("DROP TABLE cdc_wanted")
+        if other is not None:
+            name, held, wanted = other
+            raise ConfigurationError(
+                f"expected column {name} of type {wanted}, found it loaded as {held}: with another profile, override "
+                "or masking rule; load into another database, or drop the table to load it again",
+                where=table,
+            )
 
 
 def _replace_view(connection: psycopg.Connection[Any], plan: TablePlan) -> None:

@@ -19,7 +19,7 @@ from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.copy_cy import HEADER, TRAILER
 from cdc_pipeline.load.postgres.plan import TablePlan
 from cdc_pipeline.load.postgres.sink import execute_sql
-from cdc_pipeline.load.postgres.types import MASKED, ValueType, value_type
+from cdc_pipeline.load.postgres.types import MASKED, ValueType, part_json, value_type
 from cdc_pipeline.schema import Column
 from cdc_pipeline.transform import Masker, TableMasks, mask_input
 from cdc_pipeline.types import (
@@ -32,7 +32,6 @@ from cdc_pipeline.types import (
     json_string,
     map_key_json,
     split_collection,
-    to_json,
 )
 
 TruthRow = Mapping[str, bytes | None]
@@ -141,7 +140,7 @@ def masked_text(masker: Masker, kind: CqlType, raw: bytes) -> str | None:
         return "null" if text is None else json_string(text)
 
     if isinstance(kind, MapType):
-        key = to_json(kind.key, "destination")
+        key = part_json(kind.key)
         pairs = zip(parts[::2], parts[1::2], strict=True)
         return "{" + ", ".join(f"{map_key_json(key(k or b''))}: {quoted(kind.value, v)}" for k, v in pairs) + "}"
     if isinstance(kind, UserType):

@@ -24,6 +24,7 @@ from cdc_pipeline.transform import MaskedBatch, TableMasks
 
 _TABLE_LOCK = 723_012_103
 _OLDEST_SERVER = 150_000
+_IN_THE_CLEAR = ("NONE", "-")
 
 
 class PostgresSink:
@@ -52,6 +53,11 @@ class PostgresSink:
         if reason is not None:
             return TableSummary(table.full_name, "", (), refusal=reason)
         plan = self.table_plan(table, masks)
+        if ddl.width(plan) > ddl.LARGEST_TABLE:
+            reason = (
+                f"its state table needs {ddl.width(plan)} columns, a PostgreSQL table has {ddl.LARGEST_TABLE} at most"
+            )
+            return TableSummary(table.full_name, "", (), refusal=reason)
         by_name = {planned.column.name: planned for planned in plan.columns}
         columns = tuple(
             ColumnSummary(
@@ -83,22 +89,22 @@ class PostgresSink:
                 self._check_masks(connection, table, masks)
 
     def _check_masks(self, connection: psycopg.Connection[Any], table: Table, masks: TableMasks) -> None:
-        """A key or a decision that changed silently would break every join: refuse to run."""
-        for name, (decision, fingerprint) in masks.fingerprints().items():
-            connection.execute(
-                "INSERT INTO cdc.mask_keys VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                (table.keyspace, table.name, name, decision, fingerprint),
-            )
-            found = connection.execute(
-                "SELECT decision, fingerprint FROM cdc.mask_keys WHERE (keyspace_name, table_name, column_name) "
-                "= (%s, %s, %s)",
-                (table.keyspace, table.name, name),
-            ).fetchone()
-            if found != (decision, fingerprint):
-                what = "key" if found and found[0] == decision else "rule"
+        """A key or a decision that changed silently would break every join, or leave raw values: refuse to run."""
+        decided = dict.fromkeys(masks.decisions, _IN_THE_CLEAR) | masks.fingerprints()
+        key = (table.keyspace, table.name)
+        with connection.cursor() as cursor:
+            rows = [(*key, name, *how) for name, how in decided.items()]
+            cursor.executemany("INSERT INTO cdc.mask_keys VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", rows)
+        found = connection.execute(
+            "SELECT column_name, decision, fingerprint FROM cdc.mask_keys WHERE (keyspace_name, table_name) = (%s, %s)",
+            key,
+        ).fetchall()
+        for name, decision, fingerprint in found:
+            if name in decided and decided[name] != (decision, fingerprint):
+                what = "key" if decided[name][0] == decision else "rule"
                 raise ConfigurationError(
-                    f"expected the masking {what} that {table.full_name}.{name} was loaded with (fingerprint "
-                    f"{found[1] if found else 'none'}), found another ({fingerprint})",
+                    f"expected the masking {what} that {table.full_name}.{name} was loaded with ({decision}, "
+                    f"fingerprint {fingerprint}), found another ({', fingerprint '.join(decided[name])})",
                     where=f"destination {self.name}",
                     key="masking",
                 )

@@ -10,6 +10,7 @@ from cdc_pipeline.load.postgres.types.columns import (
     ValueType,
     cells_type,
     masked_cells_type,
+    part_json,
     scalar_type,
     value_type,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "ValueType",
     "cells_type",
     "masked_cells_type",
+    "part_json",
     "scalar_type",
     "value_type",
 ]

@@ -125,7 +125,7 @@ def masked_cells_type(cql_type: CqlType) -> CellsType:
     if isinstance(cql_type, SetType):
         return CellsType("text", bytes, lambda path, _: json_string(path.decode()), MASKED_KINDS[SetType])
     if isinstance(cql_type, MapType):
-        key = to_json(cql_type.key, "destination")
+        key = part_json(cql_type.key)
         return CellsType(
             "text",
             sort_key(cql_type.key),
@@ -160,7 +160,7 @@ def _or_null(render: Callable[[bytes], str], scalar: ScalarType) -> Callable[[by
 
 
 def _map_fragment(cql_type: MapType, profile: str) -> Fragment:
-    key, value = to_json(cql_type.key, "destination"), part_json(cql_type.value)
+    key, value = part_json(cql_type.key), part_json(cql_type.value)
     numbers = holds(cql_type, ("decimal", "varint"))
 
     def fragment(path: bytes, raw: bytes) -> str:

@@ -1,0 +1,109 @@
+"""A process that runs a lane and kills itself: at the n-th time of a named step, or after some milliseconds.
+
+`python -m cdc_pipeline_tests.chaos.child CONFIG '[["fenced", 1], ...]'` imports once, then forks a child for each kill
+and prints, as JSON, how each ended: -9 when it was killed, 0 when it had drained the lane before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from cdc_pipeline.fitting import Fitter
+from cdc_pipeline.load.postgres import PostgresSink, dead_letters, merge, offsets
+from cdc_pipeline.pipeline import LaneRunner
+from cdc_pipeline.project import Project
+
+STEPS: dict[str, tuple[Any, str, bool]] = {
+    "before preparing": (PostgresSink, "prepare", False),
+    "tables prepared": (PostgresSink, "prepare", True),
+    "before the claim": (offsets, "claim", False),
+    "claimed, not committed": (offsets, "claim", True),
+    "lane open": (LaneRunner, "open", True),
+    "before fitting": (Fitter, "prepare", False),
+    "fitted": (Fitter, "prepare", True),
+    "before the transaction": (PostgresSink, "apply", False),
+    "before the fence": (offsets, "fence", False),
+    "fenced": (offsets, "fence", True),
+    "before a copy": (psycopg.Copy, "write", False),
+    "copied": (psycopg.Copy, "write", True),
+    "before a range": (merge, "cover_rows", False),
+    "before a merge": (merge, "merge_rows", False),
+    "merged, before the letters": (dead_letters, "store", False),
+    "letters stored": (dead_letters, "store", True),
+    "before the offset": (offsets, "move", False),
+    "offset moved, not committed": (offsets, "move", True),
+    "committed, not known": (PostgresSink, "apply", True),
+    "known": (LaneRunner, "_written", True),
+}
+"""Where a process may die: (owner, function, whether behind it)."""
+
+
+def kill() -> None:
+    """As `kill -9` from outside: nothing is closed, nothing is flushed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(step: str, number: int) -> None:
+    """Arms the death of this process at the `number`-th time of a step, or `number` ms from now."""
+    if step == "milliseconds":
+        threading.Thread(target=lambda: (time.sleep(number / 1000), kill()), daemon=True).start()
+        return
+    owner, name, behind = STEPS[step]
+    function = getattr(owner, name)
+    times = 0
+
+    def armed(*arguments: Any, **named: Any) -> Any:
+        nonlocal times
+        times += 1
+        if times == number and not behind:
+            kill()
+        result = function(*arguments, **named)
+        if times == number:
+            kill()
+        return result
+
+    setattr(owner, name, armed)
+
+
+def run(config: Path) -> None:
+    """What `cdc-pipeline run --once` does with one lane."""
+    with Project.load(config) as project:
+        (lane,) = project.lanes()
+        runner = project.lane(lane)
+        runner.open("chaos")
+        runner.drain()
+
+
+def forked(work: Callable[[], None]) -> int:
+    """Runs in a child; returns its exit code, or the negative number of the signal that ended it."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        work()
+    except BaseException as error:
+        print(repr(error), file=sys.stderr)
+        os._exit(1)
+    os._exit(0)
+
+
+def main(config: str, kills: str) -> None:
+    """One child after the other."""
+    ended = []
+    for step, number in json.loads(kills):
+        ended.append(forked(lambda step=step, number=number: (die_at(step, number), run(Path(config)))))  # type: ignore[misc]
+    print(json.dumps(ended))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,104 @@
+"""A real PostgreSQL with a sink in front of it, and short ways to fill it and to look into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import psycopg
+
+from cdc_pipeline.change import ChangeBatch, Position
+from cdc_pipeline.dlq import DeadLetterEvent
+from cdc_pipeline.fitting import Fitted, Fitter
+from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.load.postgres.parity import Parity, compare
+from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.schema import Schema, Table
+from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
+from cdc_pipeline_tests.load.reference import Row
+
+LANE = Lane("warehouse", "node1")
+UNMASKED = MaskingRules(pii_fields=(), phi_fields=())
+
+
+@dataclasses.dataclass
+class Destination:
+    """Tables of one database behind one sink, as one lane fills it."""
+
+    conninfo: str
+    tables: tuple[Table, ...]
+    rules: MaskingRules = UNMASKED
+    ring: KeyRing | None = None
+    profile: str = "native"
+    overrides: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        policy = MaskingPolicy(self.rules, self.ring)
+        self.sink = PostgresSink("warehouse", self.conninfo, self.profile, self.overrides)
+        self.masks = {table.full_name: TableMasks(policy, table) for table in self.tables}
+        self.fitter = Fitter(LANE, Schema(self.tables), self.masks, self.sink)
+
+    def __enter__(self) -> Destination:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sink.close()
+
+    def prepare(self) -> Destination:
+        """Makes the tables."""
+        self.sink.prepare([(masks.table, masks) for masks in self.masks.values()])
+        return self
+
+    def fit(self, batch: ChangeBatch) -> Fitted:
+        """What may be sent of a batch."""
+        return self.fitter.fit(batch)
+
+    def load(self, *batches: ChangeBatch) -> list[DeadLetterEvent]:
+        """Loads batches, a transaction each, without an offset; returns what was parked."""
+        parked: list[DeadLetterEvent] = []
+        for batch in batches:
+            fitted = self.fit(batch)
+            self.sink.load(LANE, [fitted.encoded], fitted.letters, end_of(batch))
+            parked += fitted.letters
+        return parked
+
+    def apply(self, held: LaneState, *batches: ChangeBatch) -> LaneState:
+        """Applies batches in one transaction, with the offset behind the last."""
+        fitted = [self.fit(batch) for batch in batches]
+        letters = [letter for one in fitted for letter in one.letters]
+        events = sum(batch.changes for batch in batches)
+        return self.sink.apply(held, [one.encoded for one in fitted], letters, end_of(batches[-1]), events)
+
+    def compare(self, table: Table, truth: Iterable[Row], now: int) -> Parity:
+        """The view at a time (s since 1970) against rows of serialized values."""
+        masks = self.masks[table.full_name]
+        as_of = dt.datetime.fromtimestamp(now, dt.UTC).isoformat()
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            return compare(connection, self.sink.table_plan(table, masks), masks, truth, as_of)
+
+    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows of a query, on a connection of its own."""
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            return connection.execute(statement.encode(), parameters or None).fetchall()
+
+
+def end_of(batch: ChangeBatch) -> Position:
+    """The position behind a batch."""
+    return Position(batch.segment, batch.rows.column("position")[-1].as_py())
+
+
+def state_of(
+    conninfo: str, without: Sequence[str] = ("cdc_offsets", "cdc_segments", "dead_letters")
+) -> dict[str, list[str]]:
+    """Every row of every state table as text, sorted: what must be the same whatever the order of loading."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        listed = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'cdc' ORDER BY 1").fetchall()
+        names = [name for (name,) in listed if name not in without]
+        return {name: _rows(connection, name) for name in names}
+
+
+def _rows(connection: psycopg.Connection[Any], name: str) -> list[str]:
+    quoted = '"' + name.replace('"', '""') + '"'
+    return [text for (text,) in connection.execute(f"SELECT t::text FROM cdc.{quoted} t ORDER BY 1").fetchall()]

@@ -1,0 +1,179 @@
+"""Random histories in any order, any number of times, in any batches: the view is what Cassandra would answer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from cdc_pipeline.change import Bound, RowKind
+from cdc_pipeline.schema import Table
+from cdc_pipeline.transform import KeyRing, MaskingRules
+from cdc_pipeline_tests.load.changes import Cell, Change, batch, cql, table
+from cdc_pipeline_tests.load.destination import UNMASKED, Destination, state_of
+from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, History, histories
+from cdc_pipeline_tests.load.reference import reference
+from cdc_pipeline_tests.types.values import counted, int_bytes
+
+many = settings(
+    max_examples=35,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+
+
+@pytest.fixture
+def new_database(make_pg_database: Callable[[], str]) -> Callable[[], str]:
+    """A function that empties one database of everything, for one example after the other."""
+    conninfo = make_pg_database()
+
+    def empty() -> str:
+        with Destination(conninfo, ()) as destination:
+            connection = destination.sink._open()
+            connection.execute("DROP SCHEMA IF EXISTS cdc, ks CASCADE")
+        return conninfo
+
+    return empty
+
+
+@st.composite
+def deliveries(draw: st.DrawFn, history: History) -> list[list[Change]]:
+    """The changes of a history, some of them twice, in any order, cut anywhere."""
+    again = draw(st.lists(st.sampled_from(history.changes), max_size=5))
+    order = draw(st.permutations([*history.changes, *again]))
+    cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=4)) | {len(order)})
+    return [list(order[first:last]) for first, last in itertools.pairwise([0, *cuts])]
+
+
+def assert_answers(destination: Destination, history: History, delivered: list[list[Change]]) -> None:
+    """Delivers, and compares the view with the reference at four times around the expiries."""
+    for changes in delivered:
+        assert destination.load(batch(history.table, changes)) == []
+    state = reference(history.table, history.changes)
+    for now in (NOW - 2, NOW, NOW + 2000):
+        parity = destination.compare(history.table, state.select(now), now)
+        assert (parity.missing, parity.extra) == ((), ())
+
+
+@given(data=st.data(), profile=st.sampled_from(["native", "exact"]))
+@many
+def test_any_order_gives_cassandras_answer(new_database: Callable[[], str], data: st.DataObject, profile: str) -> None:
+    """Shuffled, repeated and cut at random, with ties of every kind, the view equals the order-free reference."""
+    history = data.draw(histories())
+    with Destination(new_database(), (history.table,), profile=profile).prepare() as destination:
+        assert_answers(destination, history, data.draw(deliveries(history)))
+
+
+@given(data=st.data())
+@settings(many, max_examples=25)
+def test_any_order_gives_the_same_state(new_database: Callable[[], str], data: st.DataObject) -> None:
+    """Two deliveries of one history leave the same contents in every state table, cell by cell."""
+    history = data.draw(histories())
+    states = []
+    for _ in range(2):
+        with Destination(new_database(), (history.table,), UNMASKED).prepare() as destination:
+            for changes in data.draw(deliveries(history)):
+                destination.load(batch(history.table, changes))
+            states.append(state_of(destination.conninfo))
+    assert states[0] == states[1]
+
+
+@given(data=st.data())
+@settings(many, max_examples=15)
+def test_masked_columns_answer_too(
+    new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """With keys, statics, elements and values masked, the view equals the reference seen through the masks.
+
+    Times are distinct: two live writes of one microsecond in different batches are ordered by their masks.
+    Clustering columns stay in the clear, so that no range is parked.
+    """
+    history = data.draw(histories(distinct_times=True))
+    ring = KeyRing.generate(tmp_path_factory.mktemp("keys") / "keys.json")
+    rules = MaskingRules(pii_fields=("p0", "r0", "s1"), phi_fields=("r1", "r2", "s0"))
+    with Destination(new_database(), (history.table,), rules, ring).prepare() as destination:
+        assert_answers(destination, history, data.draw(deliveries(history)))
+
+
+# --- every pair of versions, in two batches ---------------------------------------------------------------------------
+
+AT = NOW * 1_000_000
+EXPIRING = ((NOW + 5, 60), (NOW + 5, 1), (NOW + 9, 60), (NOW - 5, 60))
+"""(expiry, TTL) of versions that expire."""
+
+
+def versions(kind: str, column: str) -> list[tuple[Cell, ...]]:
+    """What one statement may write to a column in one microsecond, or just before."""
+    cql_type = cql(kind)
+    if not cql_type.multi_cell:
+        pool = POOLS.get(kind, (counted(), counted(int_bytes(1)), counted(int_bytes(-1))))
+        made = [(Cell(column, AT, value),) for value in pool]
+        made += [(Cell(column, AT, pool[0], expires=expires, ttl=ttl),) for expires, ttl in EXPIRING]
+        return [*made, (Cell(column, AT, None),), (Cell(column, AT - 1, pool[0]),)]
+    path, pool = ELEMENTS[kind]
+    made = [(Cell(column, AT, value, path),) for value in pool]
+    made += [(Cell(column, AT, pool[0], path, expires, ttl=ttl),) for expires, ttl in EXPIRING]
+    made += [(Cell(column, AT, None, path),), (Cell(column, AT - 1, pool[-1], path),)]
+    deletions = [Cell(column, AT - 1, deletes=True), Cell(column, AT, deletes=True)]
+    return [*made, *((deletion,) for deletion in deletions), (deletions[0], *made[0])]
+
+
+ELEMENTS = {
+    "list<int>": (POOLS["timeuuid"][0], (int_bytes(1), int_bytes(-1))),
+    "set<text>": (b"a", (b"",)),
+    "map<text, int>": (b"k", (int_bytes(1), int_bytes(-1))),
+    "name": (b"\x00\x00", (b"x", "ä".encode())),
+}
+"""A path and values of an element."""
+
+
+def in_two_batches(conninfo: str, of: Table, pairs: Sequence[tuple[Change, Change]], profile: str) -> None:
+    """The first of all pairs, then the second of all: the view is what the reference says, at several times."""
+    with Destination(conninfo, (of,), profile=profile).prepare() as destination:
+        assert destination.load(batch(of, [first for first, _ in pairs])) == []
+        assert destination.load(batch(of, [second for _, second in pairs])) == []
+        state = reference(of, [change for pair in pairs for change in pair])
+        for now in (NOW, NOW + 7, NOW + 100):
+            parity = destination.compare(of, state.select(now), now)
+            assert (parity.missing, parity.extra) == ((), ())
+
+
+@pytest.mark.parametrize("profile", ["native", "exact"])
+def test_every_pair_of_cells(pg_database: str, profile: str) -> None:
+    """Of any two versions of a cell of any type the right one is left, whichever came first and in whichever batch."""
+    kinds = [*SIMPLE, "timeuuid", "frozen<list<int>>", *ELEMENTS]
+    of = table("t", regular=[(f"c{at:02}", kind) for at, kind in enumerate(kinds)])
+    written = [versions(kind, f"c{at:02}") for at, kind in enumerate(kinds)]
+    most = max(map(len, written))
+    pairs = []
+    for number in range(most * most):
+        first, second = divmod(number, most)
+        sides = [tuple(c for of_kind in written for c in of_kind[at % len(of_kind)]) for at in (first, second)]
+        pairs.append((Change((int_bytes(number),), (), sides[0], live=1), Change((int_bytes(number),), (), sides[1])))
+    in_two_batches(pg_database, of, pairs, profile)
+
+
+def test_every_pair_of_rows(pg_database: str) -> None:
+    """Of livenesses, expiring or not, and deletions of rows, ranges and partitions, of one time or the next."""
+    of = table("t", clustering=[("ck", "int")], static=[("s", "int")], regular=[("v", "int")])
+    everything = (Bound((), True), Bound((), True))
+
+    def made(key: tuple[bytes, ...]) -> list[Change]:
+        row = (int_bytes(1),)
+        found = [Change(key, row, live=AT), Change(key, row, live=AT - 1), Change(key, row, live=AT + 1)]
+        found += [Change(key, row, live=AT, live_expires=expires, live_ttl=ttl) for expires, ttl in EXPIRING]
+        found += [Change(key, row, (Cell("v", AT, int_bytes(5)),)), Change(key, row, deleted=AT)]
+        found += [Change(key, kind=RowKind.RANGE, deleted=AT + more, bounds=everything) for more in (-1, 0)]
+        found += [Change(key, kind=RowKind.PARTITION, deleted=AT + more) for more in (-1, 0)]
+        return [*found, Change(key, kind=RowKind.STATIC, cells=(Cell("s", AT, int_bytes(7)),))]
+
+    count = len(made((b"",)))
+    pairs = []
+    for number in range(count * count):
+        changes = made((int_bytes(number),))
+        pairs.append((changes[number // count], changes[number % count]))
+    in_two_batches(pg_database, of, pairs, "native")
