@@ -12,7 +12,14 @@ from cdc_pipeline.errors import PermanentSinkError, RowsRefused, SinkError, Tran
 _TRANSIENT_CLASSES = frozenset({"08", "53", "57"})
 _TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03", "55006", "25006", "XX000"})
 _DATA_CLASSES = frozenset({"22", "23", "54"})
-_WRONG_CREDENTIALS = frozenset({"28P01", "28000", "3D000"})
+_PERMANENT_STATES = frozenset(
+    {
+        "28P01",  # wrong password
+        "28000",
+        "3D000",  # no such database
+        "08P01",  # bytes of ours that the server did not understand: another try would send them again
+    }
+)
 
 
 @contextmanager
@@ -35,9 +42,10 @@ def classified(error: psycopg.Error, destination: str, doing: str) -> SinkError:
     message = f"destination {destination}: {doing} failed with SQLSTATE {state} ({_name(error)}){where}"
     if state[:2] in _DATA_CLASSES:
         return RowsRefused(message)
-    if state in _WRONG_CREDENTIALS or not (state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES):
-        return PermanentSinkError(message)
-    return TransientSinkError(message)
+    transient = state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
+    if transient and state not in _PERMANENT_STATES:
+        return TransientSinkError(message)
+    return PermanentSinkError(message)
 
 
 def _without_state(error: psycopg.Error, destination: str, doing: str) -> SinkError:
