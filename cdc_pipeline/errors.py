@@ -2,7 +2,7 @@
 
 CdcError
 ├── ConfigurationError        stop: wrong usage, settings, rules or keys (exit 2)
-├── SchemaError               a table or column is not known here
+├── SchemaError               a table or column is not known here (exit 2)
 │   └── UnknownTable          the whole mutation is skipped and counted
 ├── SegmentError              bytes on disk are not what they should be; always with segment and offset (exit 1)
 │   ├── HeaderError           the file is given up
@@ -48,6 +48,8 @@ class ConfigurationError(CdcError):
 
 class SchemaError(CdcError):
     """A schema that lacks what the data needs."""
+
+    exit_code = 2
 
 
 class UnknownTable(SchemaError):

@@ -84,6 +84,13 @@ class Project:
             ring = KeyRing.from_env(keys.env) if keys.env is not None else KeyRing.load(keys.file or "")
         return MaskingPolicy(rules, ring, masking.unclassified)
 
+    def idle_rules(self) -> list[str]:
+        """Masking rules that match no column of the schema: a typing error would leave a column in the clear."""
+        columns = [
+            (table.keyspace, table.name, column.name) for table in self.schema.current for column in table.columns
+        ]
+        return self.policy.idle_rules(columns)
+
     @cached_property
     def selected(self) -> dict[str, TableMasks]:
         """The tables of the newest schema that the configuration selects, refused ones included, by full name."""
@@ -160,6 +167,11 @@ class Project:
 
     def lane(self, lane: Lane) -> LaneRunner:
         """A runner of a lane with a decoder and a connection of its own."""
+        if not self.selected:  # else the offset would pass everything
+            raise ConfigurationError(
+                "expected at least one table of the schema with cdc = true, found none that is selected",
+                key="source.tables",
+            )
         sink = self.sink(lane.destination)
         masks = self.loaded(sink)
         retry = self.settings.retry

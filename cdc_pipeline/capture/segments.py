@@ -16,7 +16,7 @@ _RETRIES, _RETRY_SECONDS = 5, 0.05
 @dataclass(frozen=True, slots=True)
 class SegmentState:
     """A segment file; `durable` is the logical position up to which it may be read (None = all of it), `finished`
-    whether Cassandra writes it no more; `problem` is an index that cannot be read."""
+    whether Cassandra writes it no more; `problem` is an index that cannot be read; `written` the number of an index."""
 
     path: Path
     name: SegmentName
@@ -24,6 +24,12 @@ class SegmentState:
     durable: int | None
     finished: bool
     problem: CdcIndexError | None = None
+    written: int | None = None
+
+    @property
+    def end(self) -> int:
+        """The logical position behind what is durable; the file's size stands for it where no index says it."""
+        return self.size if self.written is None else self.written
 
     @property
     def has_changes(self) -> bool:
@@ -52,7 +58,7 @@ def read_segment(path: Path, name: SegmentName) -> SegmentState | None:
         offset, _, rest = text.partition("\n")
         if offset.isdecimal():
             finished = rest.strip() == "COMPLETED"
-            return SegmentState(path, name, size, None if finished else int(offset), finished)
+            return SegmentState(path, name, size, None if finished else int(offset), finished, written=int(offset))
         if attempt + 1 < _RETRIES:
             time.sleep(_RETRY_SECONDS)  # Cassandra truncates the index, then writes it
     found = "nothing" if not text else f"{len(text)} characters that are no number"

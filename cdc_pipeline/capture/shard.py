@@ -54,8 +54,7 @@ class ShardLog:
         """Bytes of segments that are durable and beyond a position."""
         total = 0
         for state in self.waiting(position):
-            end = state.size if state.durable is None else state.durable
-            total += max(0, end - (position.offset if state.path.name == position.segment else 0))
+            total += max(0, state.end - (position.offset if state.path.name == position.segment else 0))
         return total
 
     def head(self) -> Position | None:
@@ -63,7 +62,7 @@ class ShardLog:
         last = next((state for state in reversed(self.segments()) if state.has_changes), None)
         if last is None:
             return None
-        return Position(last.path.name, last.size if last.durable is None else last.durable)
+        return Position(last.path.name, last.end)
 
     def _files(self, directory: Path, *, required: bool) -> list[Path]:
         try:

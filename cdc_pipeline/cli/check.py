@@ -42,18 +42,29 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> int:
 
 
 def _findings(project: Project) -> Iterator[Finding]:
-    yield Finding("configuration", "ok", f"{len(project.lanes())} lanes")
+    yield Finding("configuration", "ok", f"lanes: {len(project.lanes())}")
     both = decode.COMPILED and postgres.COMPILED
     yield Finding(
         "build", "ok" if both else "warning", "compiled" if both else "interpreted: slow; is a C compiler there?"
     )
     yield _tried("schema", lambda: f"{len(project.selected)} tables selected" if project.selected else _none_selected())
+    yield from _rules(project)
     for shard in project.shards():
         yield from _shard(project, shard)
     for destination in project.destinations():
         yield from _destination(project, destination)
     if project.settings.source.archive is not None:
         yield Finding("archive", "warning", "segments in it are read; moving finished ones there is not built yet")
+
+
+def _rules(project: Project) -> Iterator[Finding]:
+    try:
+        idle = project.idle_rules()
+    except CdcError as error:
+        yield Finding("masking", "failed", str(error))
+        return
+    if idle:
+        yield Finding("masking", "warning", f"rules that match no column: {', '.join(idle)}")
 
 
 def _none_selected() -> str:
@@ -100,7 +111,7 @@ def _destination(project: Project, name: str) -> Iterator[Finding]:
             for segment in one.never_read:
                 yield Finding(f"lane {lane}", "warning", f"segment {segment} was never read: load it by backfill")
             if one.dead_letters:
-                yield Finding(f"lane {lane}", "warning", f"{one.dead_letters} dead letters")
+                yield Finding(f"lane {lane}", "warning", f"dead letters: {one.dead_letters}")
             for problem in one.problems:
                 yield Finding(f"lane {lane}", "failed", problem)
         review = [f"{t}.{c}" for t, masks in loaded.items() for c, d in masks.decisions.items() if d.needs_review]

@@ -37,12 +37,6 @@ def plan(
                     out.text(f"warning: {warning}")
                 for statement in table.ddl if ddl else ():
                     out.text(statement + ";")
-        idle = _idle(project)
-        if idle:
+        if idle := project.idle_rules():
             out.message(f"masking rules that match no column: {', '.join(idle)}")
     return 0
-
-
-def _idle(project: Project) -> list[str]:
-    columns = [(t.keyspace, t.name, c.name) for t in project.schema.current for c in t.columns]
-    return project.policy.idle_rules(columns)

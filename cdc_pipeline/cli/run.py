@@ -43,6 +43,8 @@ def run(
         metrics = project.settings.metrics
         server = project.metrics.serve(metrics.port, metrics.host) if metrics is not None else None
         try:
+            if idle := project.idle_rules():
+                out.message(f"masking rules that match no column: {', '.join(idle)}")
             lanes_run = _Lanes(project, [project.lane(lane) for lane in lanes], out, once=once)
             lanes_run.run(asked)
         finally:

@@ -39,7 +39,7 @@ def sql(
                 connection.execute("SELECT set_config('cdc.as_of', %s, false)", (as_of,))
             query = query.strip().rstrip(";")
             if out.as_json:
-                result = _run(connection, f"SELECT row_to_json(q)::text FROM ({query}\n) q")
+                result = _run(connection, f"SELECT row_to_json(cdc_row.*)::text FROM ({query}\n) cdc_row")
                 for row in range(result.ntuples):
                     sys.stdout.buffer.write((result.get_value(row, 0) or b"") + b"\n")
                 sys.stdout.buffer.flush()

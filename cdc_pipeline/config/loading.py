@@ -51,6 +51,8 @@ def load_config(path: Path | None = None) -> Settings:
     where = str(file) if file else _ENVIRONMENT
     data = _read(file) if file else {}
     data.update(_environment(_Sections))
+    if file is None and "source" not in data:
+        raise ConfigurationError("expected a configuration: --config FILE, CDC_CONFIG or ./cdc.yaml, found none")
     _override_destinations(data)
     _override_cluster(data)
     base = file.resolve().parent if file else Path.cwd()

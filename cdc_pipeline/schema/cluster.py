@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cdc_pipeline.errors import SchemaError
+from cdc_pipeline.errors import CdcError
 from cdc_pipeline.schema.snapshot import Schema, tables_of
 
 _TABLES = ("keyspaces", "tables", "columns", "types", "dropped_columns", "views")
@@ -18,7 +18,7 @@ _TIMEOUT_SECONDS = 10.0
 def read_cluster(
     contact_points: Sequence[str], port: int = 9042, username: str | None = None, password: str | None = None
 ) -> Schema:
-    """The tables of a cluster; `SchemaError` when it cannot be asked."""
+    """The tables of a cluster; `CdcError` when it cannot be asked."""
     return Schema(tables_of(read_rows(contact_points, port, username, password), where=f"cluster {contact_points[0]}"))
 
 
@@ -50,7 +50,7 @@ def _session(contact_points: Sequence[str], port: int, username: str | None, pas
         yield cluster.connect()
     except NoHostAvailable:
         hosts = ", ".join(f"{host}:{port}" for host in contact_points)
-        raise SchemaError(f"cluster {hosts}: expected a node that answers, found none") from None
+        raise CdcError(f"cluster {hosts}: expected a node that answers, found none") from None
     finally:
         cluster.shutdown()
 

@@ -130,6 +130,7 @@ def _table(
 ) -> Table:
     if not columns:
         raise SchemaError("expected rows in columns, found none")
+    _check_key(columns)
     return Table(
         keyspace=key[0],
         name=key[1],
@@ -142,6 +143,15 @@ def _table(
         gc_grace_seconds=int(row.get("gc_grace_seconds") or 0),
         durable_writes=bool(durable),
     )
+
+
+def _check_key(columns: list[Row]) -> None:
+    """Every part of the primary key has to be there: the bytes of a mutation say nothing of a part that is missing."""
+    for kind in (ColumnKind.PARTITION_KEY, ColumnKind.CLUSTERING):
+        positions = sorted(int(row["position"]) for row in columns if row["kind"] == kind)
+        if positions != list(range(len(positions))) or (not positions and kind is ColumnKind.PARTITION_KEY):
+            expected = "positions from 0 without a gap"
+            raise SchemaError(f"expected {kind} columns at {expected}, found {positions or 'none'}")
 
 
 def _column_order(column: Column) -> tuple[int, int, bytes]:

@@ -68,9 +68,26 @@ def time_json(value: bytes) -> str:
     """8 bytes: nanoseconds since midnight, always nine digits after the seconds."""
     nanoseconds = _long("time", value)
     if not 0 <= nanoseconds < _DAY_NS:
-        raise ValueError("time: expected nanoseconds of one day, found others")
+        return f'"{_time_outside_a_day(nanoseconds)}"'
     seconds, nanoseconds = divmod(nanoseconds, 1_000_000_000)
     return f'"{_clock(seconds)}.{nanoseconds:09d}"'
+
+
+def _time_outside_a_day(nanoseconds: int) -> str:
+    """As `TimeSerializer.toString` prints what `blobAsTime` let in: each part its own remainder, with Java's sign."""
+    sign, rest = (-1 if nanoseconds < 0 else 1), abs(nanoseconds)
+    parts = []
+    for base, width in ((1000, 3), (1000, 3), (1000, 3), (60, 2), (60, 2), (24, 2)):
+        rest, part = divmod(rest, base)
+        parts.append(_padded(sign * part, width))
+    nanos, micros, millis, seconds, minutes, hours = parts
+    return f"{hours}:{minutes}:{seconds}.{millis}{micros}{nanos}"
+
+
+def _padded(part: int, width: int) -> str:
+    """Cassandra pads by comparing with powers of ten, so a negative part gets all zeros before its sign."""
+    zeros: int = sum(part < 10**power for power in range(1, width))
+    return "0" * zeros + str(part)
 
 
 def timestamp_json(day_text: Callable[[int], str]) -> Callable[[bytes], str]:

@@ -121,12 +121,14 @@ def test_positions(node: Node) -> None:
 
 
 def test_backlog_and_head(node: Node) -> None:
-    """How many bytes wait, and where the end is."""
-    sizes = [node.segment(number, [user(number)]).stat().st_size for number in range(2)]
-    assert log(node).backlog(START) == sum(sizes)
-    assert log(node).backlog(Position(node.path(0).name, 50)) == sum(sizes) - 50
-    assert log(node).backlog(Position(node.path(1).name, sizes[1])) == 0
-    assert log(node).head() == Position(node.path(1).name, sizes[1])
+    """How many bytes wait, and where the end is: what the index says, without the unused tail of a finished segment."""
+    segments = [node.segment(number, [user(number)]) for number in range(2)]
+    ends = [int(path.with_name(f"{path.stem}_cdc.idx").read_text().split()[0]) for path in segments]
+    assert all(end < path.stat().st_size for end, path in zip(ends, segments, strict=True))
+    assert log(node).backlog(START) == sum(ends)
+    assert log(node).backlog(Position(node.path(0).name, 50)) == sum(ends) - 50
+    assert log(node).backlog(Position(node.path(1).name, ends[1])) == 0
+    assert log(node).head() == Position(node.path(1).name, ends[1])
     node.segment(2, [user(2)], index="50\n")
     assert log(node).head() == Position(node.path(2).name, 50)
     assert log(node).backlog(Position(node.path(2).name, 20)) == 30

@@ -236,3 +236,55 @@ def test_help_has_an_example_for_every_command(loaded: Shell) -> None:
         assert answer.code == 0
         assert "Example" in answer.out
     assert main(["keys", "generate", "--help"]) == 0
+
+
+def test_a_selection_that_names_nothing_keeps_the_offset(loaded: Shell) -> None:
+    """A mistyped table pattern stops with exit 2; the log is not passed over."""
+    source = {"shards": {"node1": {"directory": "cdc_raw"}}, "schema": {"file": "schema.json"}}
+    loaded.configure(source=source | {"tables": ["nothing.*"]})
+    answer = loaded("run", "--once")
+    assert answer.code == 2
+    assert "source.tables" in answer.err
+    loaded.configure(source=source)
+    assert loaded("run", "--once", "--json").records[0]["changes"] > 2000
+
+
+def test_sql_rows_with_a_column_of_any_name(loaded: Shell) -> None:
+    """A column may be named as the row that is printed."""
+    query = "SELECT 1 AS q, 2 AS cdc_row, row(1, 2) AS x"
+    assert loaded("sql", "warehouse", query, "--json").records == [{"q": 1, "cdc_row": 2, "x": {"f1": 1, "f2": 2}}]
+
+
+def test_a_finished_segment_leaves_no_backlog(loaded: Shell) -> None:
+    """After a COMPLETED segment is read its unused tail is no backlog."""
+    index = next((loaded.folder / "cdc_raw").glob("*_cdc.idx"))
+    index.write_text(index.read_text().strip() + "\nCOMPLETED")
+    assert loaded("run", "--once", "--json").records[0]["backlog_bytes"] == 0
+
+
+def test_a_rule_that_matches_nothing_is_told(loaded: Shell) -> None:
+    """A mistyped column of a masking rule is named by run and check."""
+    Path("rules.yaml").write_text("rules: [{match: 'tombs.one.nope', strategy: PII_HASH}]\n")
+    loaded.configure(masking={"rules": "rules.yaml"})
+    assert "tombs.one.nope" in loaded("run", "--once").err
+    assert "tombs.one.nope" in loaded("check").out
+
+
+def test_a_schema_without_a_key_column(loaded: Shell) -> None:
+    """A schema that lacks a part of a primary key is one sentence with file and table, exit 2."""
+    path = loaded.folder / "schema.json"
+    rows = json.loads(path.read_text())
+    rows["columns"] = [c for c in rows["columns"] if (c["table_name"], c["column_name"]) != ("one", "pk")]
+    path.write_text(json.dumps(rows))
+    answer = loaded("run", "--once")
+    assert answer.code == 2
+    assert "tombs.one" in answer.err
+    assert "partition_key" in answer.err
+
+
+def test_no_configuration_at_all(loaded: Shell) -> None:
+    """Without a file the sentence says where one is looked for."""
+    (loaded.folder / "cdc.yaml").unlink()
+    answer = loaded("run", "--once")
+    assert answer.code == 2
+    assert "--config FILE" in answer.err

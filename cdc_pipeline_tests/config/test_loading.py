@@ -159,7 +159,9 @@ def test_the_file_of_the_environment_and_of_the_working_directory(
 
 def test_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any file the sections come as JSON, and a destination from its own variables."""
-    with pytest.raises(ConfigurationError, match=r"^environment: source: expected a value, found none"):
+    with pytest.raises(
+        ConfigurationError, match=r"^expected a configuration: --config FILE, CDC_CONFIG or \./cdc\.yaml, found none$"
+    ):
         load_config()
     monkeypatch.setenv("CDC_SOURCE", '{"shards": {"n1": {"directory": "raw"}}, "schema": {"file": "s.json"}}')
     monkeypatch.setenv("CDC_POSTGRES_HOST", "db.example")

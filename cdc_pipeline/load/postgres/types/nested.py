@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from cdc_pipeline.load.postgres.types.mapping import ScalarType
 from cdc_pipeline.load.postgres.types.scalars import Unfit
-from cdc_pipeline.types import CqlType, Scalar, split_collection, to_json
+from cdc_pipeline.types import CqlType, MapType, Scalar, split_collection, to_json
 
 _LARGEST_DIGITS = 131_072
 _LARGEST_SCALE = 16_383
@@ -43,11 +43,13 @@ def json_text(cql_type: CqlType, *, as_jsonb: bool) -> Callable[[bytes], str]:
     render = to_json(cql_type, "destination")
     if not as_jsonb:
         return render
-    numbers = holds(cql_type, _NUMERIC_NAMES)
+    numbers, maps = holds(cql_type, _NUMERIC_NAMES), _holds_map(cql_type)
 
     def checked(raw: bytes) -> str:
         text = render(raw)
         check_jsonb(text, numbers=numbers)
+        if maps:
+            json.loads(text, object_pairs_hook=_different_keys, parse_int=str, parse_float=str)
         return text
 
     return checked
@@ -59,6 +61,12 @@ def check_jsonb(text: str, *, numbers: bool) -> None:
         raise Unfit("U+0000 inside a text")
     if numbers:
         json.loads(text, parse_float=_check_number, parse_int=_check_number)
+
+
+def _different_keys(pairs: list[tuple[str, object]]) -> None:
+    """`jsonb` keeps one of two equal keys; distinct map keys can print alike, as 1.2.3.4 and ::ffff:1.2.3.4."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise Unfit("two map keys that print alike")
 
 
 def _has_nul(value: object) -> bool:
@@ -80,7 +88,14 @@ def holds(cql_type: CqlType, names: tuple[str, ...]) -> bool:
     """Whether a type is, or contains, one of the scalars named."""
     if isinstance(cql_type, Scalar):
         return cql_type.name in names
+    return any(holds(part, names) for part in _parts(cql_type))
+
+
+def _holds_map(cql_type: CqlType) -> bool:
+    return isinstance(cql_type, MapType) or any(map(_holds_map, _parts(cql_type)))
+
+
+def _parts(cql_type: CqlType) -> list[CqlType]:
     single = [getattr(cql_type, name, None) for name in ("element", "key", "value")]
     several = [part for name in ("elements", "field_types") for part in getattr(cql_type, name, ())]
-    parts = [part for part in (*single, *several) if isinstance(part, CqlType)]
-    return any(holds(part, names) for part in parts)
+    return [part for part in (*single, *several) if isinstance(part, CqlType)]

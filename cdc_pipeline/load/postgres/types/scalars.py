@@ -167,6 +167,8 @@ def decimal_exact(raw: bytes) -> bytes:
 
 def numeric(unscaled: int, scale: int) -> bytes:
     """PostgreSQL's binary `numeric` of unscaled x 10^-scale: base-10000 digits, weight, sign, display scale."""
+    if unscaled == 0:
+        scale = max(scale, 0)
     if scale > _LARGEST_SCALE:
         raise Unfit("more than 16383 fraction digits")
     if unscaled.bit_length() > (_LARGEST_INTEGER_DIGITS + _LARGEST_SCALE) * 3.33 or -scale > _LARGEST_INTEGER_DIGITS:
