@@ -3,7 +3,6 @@
 CdcError
 ├── ConfigurationError        stop: wrong usage, settings, rules or keys (exit 2)
 ├── SchemaError               a table or column is not known here (exit 2)
-│   └── UnknownTable          the whole mutation is skipped and counted
 ├── SegmentError              bytes on disk are not what they should be; always with segment and offset (exit 1)
 │   ├── HeaderError           the file is given up
 │   ├── UnsupportedVersion    the file is refused, never deleted
@@ -50,14 +49,6 @@ class SchemaError(CdcError):
     """A schema that lacks what the data needs."""
 
     exit_code = 2
-
-
-class UnknownTable(SchemaError):
-    """A mutation names a table id that no schema at hand has."""
-
-    def __init__(self, table_id: str) -> None:
-        super().__init__(f"table id {table_id}: expected in the schema, found in none of its snapshots")
-        self.table_id = table_id
 
 
 class SegmentError(CdcError):

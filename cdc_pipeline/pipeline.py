@@ -104,30 +104,26 @@ class LaneRunner:
 
     def reload(self, prepared: Prepared, again: Callable[[], DecodedBatch]) -> None:
         """One micro-batch without an offset; `again` decodes it once more when the server refuses rows of it."""
-        try:
-            self._trying(lambda: self.sink.load(self.lane, prepared.batches, prepared.letters, prepared.position))
-        except RowsRefused:
-            prepared = self._trying(lambda: self._fitter.prepare(again(), probing=True))
-            self._trying(lambda: self.sink.load(self.lane, prepared.batches, prepared.letters, prepared.position))
-        self._written(prepared)
+        self._write(prepared, again, lambda p: self.sink.load(self.lane, p.batches, p.letters, p.position))
 
     def _commit(self, decoded: DecodedBatch) -> None:
         """One micro-batch: all of it, or none."""
         held = self.held
 
-        def apply(prepared: Prepared) -> LaneState:
-            events = prepared.events
-            return self._trying(
-                lambda: self.sink.apply(held, prepared.batches, prepared.letters, prepared.position, events)
+        def apply(prepared: Prepared) -> None:
+            self.result.state = self.sink.apply(
+                held, prepared.batches, prepared.letters, prepared.position, prepared.events
             )
 
-        prepared = self._fitter.prepare(decoded)
+        self._write(self._fitter.prepare(decoded), lambda: decoded, apply)
+
+    def _write(self, prepared: Prepared, again: Callable[[], DecodedBatch], write: Callable[[Prepared], None]) -> None:
+        """Writes a micro-batch; rows that the server refuses are found and parked, and the others written."""
         try:
-            state = apply(prepared)
+            self._trying(lambda: write(prepared))
         except RowsRefused:
-            prepared = self._trying(lambda: self._fitter.prepare(decoded, probing=True))
-            state = apply(prepared)
-        self.result.state = state
+            prepared = self._trying(lambda: self._fitter.prepare(again(), probing=True))
+            self._trying(lambda: write(prepared))
         self._written(prepared)
 
     def _decode(self, segment: SegmentState, held: Position) -> Iterator[DecodedBatch]:
