@@ -11,7 +11,7 @@ from pathlib import Path
 from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch, Damage, Position
 from cdc_pipeline.decode.arrow import change_batch
 from cdc_pipeline.decode.encryption import KeyProvider
-from cdc_pipeline.decode.section_cy import Kernel, TableColumns
+from cdc_pipeline.decode.section_cy import ENDED, FULL, SKIPPED, WANTED, Kernel, TableColumns
 from cdc_pipeline.decode.segment import Section, SegmentFile, Unreadable
 from cdc_pipeline.errors import EntryError, SectionError
 from cdc_pipeline.schema import Schema, Table
@@ -63,7 +63,9 @@ class Decoder:
         self._keys = keys
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._columns = {table.id.bytes: _table_columns(table, wanted(table)) for table in schema}
+        self._columns = {
+            table.id.bytes: _table_columns(table, WANTED if wanted(table) else SKIPPED) for table in schema
+        }
         self._kernel = Kernel(self._columns)
 
     def read(self, path: Path, after: int = 0, until: int | None = None) -> Iterator[DecodedBatch]:
@@ -74,8 +76,7 @@ class Decoder:
         encrypted segment without its key.
         """
         for columns in self._columns.values():
-            if columns.rows:
-                columns.take()  # left by a reading that was given up
+            columns.discard()  # left by a reading that was given up
         with SegmentFile(path, self._keys) as file:
             yield from _Reading(self, file, after).batches(until)
 
@@ -108,22 +109,23 @@ class _Reading:
     def _section(self, section: Section, after: int) -> Generator[DecodedBatch, None, bool]:
         """Gives the batches that fill up inside the section; returns whether the segment goes on behind it."""
         base = section.logical_start + 8
-        at, state = 0, 1
+        at, state = 0, FULL
         unsigned = self._file.header.version >= _FIRST_VERSION_UNSIGNED
         limits = self._decoder
-        while state == 1:
-            waiting = sum(columns.rows for columns in limits._columns.values())
-            room = max(limits._max_rows - waiting, 1)
-            at, state = self._kernel.read(section.data, at, base, after, unsigned, room, limits._max_bytes)
+        while state == FULL:
+            at, state = self._kernel.read(
+                section.data, section.length, at, base, after, unsigned, limits._max_rows, limits._max_bytes
+            )
             self._collect_damage(section)
-            self._end = max(self._end, base + at if state == 1 else section.logical_end)
-            if state == 1 or waiting >= limits._max_rows:
+            if state == FULL:
+                self._end = max(self._end, base + at if at else section.logical_start)
                 yield self._batch(last=False)
-        if state == 2:  # no writer leaves this: a marker that points too far, or pages that never reached the disk
-            offset, rest = section.file_offset + 8 + at, len(section.data) - at
+        self._end = max(self._end, section.logical_end)
+        if state == ENDED:  # no writer leaves this: a marker that points too far, or pages that never reached the disk
+            offset, rest = section.file_offset + 8 + at, section.length - at
             what = f"expected an entry, found {'a size of 0' if rest >= 4 else f'{rest} bytes'}: the segment ends here"
             self._damage.append(Damage("section", SectionError(self._file.name, offset, what)))
-        return state != 2
+        return bool(state != ENDED)
 
     def _collect_damage(self, section: Section) -> None:
         for kind, at, size, message, table_id, column in self._kernel.take_failures():
@@ -166,7 +168,7 @@ class _Reading:
         return batch
 
 
-def _table_columns(table: Table, wanted: bool) -> TableColumns:
+def _table_columns(table: Table, wanted: int) -> TableColumns:
     dropped = {column.name: column.dropped_micros for column in table.dropped}
     names = {
         column.name.encode(): (

@@ -1,59 +1,192 @@
 """The loop over a section: entries, mutations, partition updates, rows and cells into growable columns.
 
-One source: compiled by Cython when the package is built, interpreted where no compiler is. It makes no Python
-object per mutation, row or cell; the columns become Arrow arrays without a copy. Byte rules: sections 5 and 6 of
-the format document; the numbers in the comments below are its sections.
+One source: compiled by Cython when the package is built, interpreted where no compiler is. The compiled form runs
+without the GIL and makes no Python object per mutation, row or cell; its columns become Arrow arrays without a copy.
+Byte rules: sections 5 and 6 of the format document; the numbers in the comments below are its sections.
 
-Every read goes through `_need`, which compares with the end of the section, so that an out-of-range read is
-impossible whatever the lengths in the bytes say. A mutation is a transaction: what it added is taken back when it
-turns out to be damaged.
+How it is kept safe and simple:
+
+* Every read of the input compares with the end of its mutation first, in `_u8`, `_u16`, `_vint`, `_size` and `_skip`,
+  and nothing else reads. A read that would go beyond fails and yields 0: out-of-range reads are impossible whatever
+  the lengths in the bytes say. (`_copy` may load up to 16 bytes behind a value that is inside; `read` demands as many
+  behind the section.)
+* The first failure is kept (`error`), the position goes to the end, so that all reads behind it fail too; loops ask
+  for it, nothing else has to.
+* A mutation is a transaction: what it added is taken back when it turns out to be damaged or when a column list has
+  to be resolved by Python first, after which it is read again.
+* Buffers grow by doubling with what was really read, never by what a length promises.
 """
 
+import array
+import types
 import zlib
 
 import cython
-import numpy as np
+import pyarrow as pa
 
 if cython.compiled:
-    from cython.cimports.libc.string import memcmp, memcpy
+    from cython.cimports.libc.stdlib import calloc, free, realloc
+    from cython.cimports.libc.string import memchr, memcmp, memcpy
 
 COMPILED = cython.compiled
 
 NO_TIMESTAMP = -(2**63)
 """Stands for "no liveness" and "no deletion"; Cassandra writes the same number for a deletion that is not there."""
 
-ROW, STATIC, RANGE, PARTITION, NOTHING = 0, 1, 2, 3, 4
-"""Kinds of a row of the batch; NOTHING stands for an update that says nothing, and only the dump shows it."""
+_EPOCH_MICROS = cython.declare(cython.longlong, 1442880000000000)
+_EPOCH_SECONDS = cython.declare(cython.longlong, 1442880000)
+_WRAP = cython.declare(cython.longlong, 4294967296)
+_INVALID_LOCAL = cython.declare(cython.longlong, 4294967294)
+_NONE = cython.declare(cython.longlong, NO_TIMESTAMP)
+_LARGEST_POOL = cython.declare(cython.Py_ssize_t, 2147483647)
+_SMALLEST = cython.declare(cython.Py_ssize_t, 64)
+_MOST_PLANS = cython.declare(cython.Py_ssize_t, 256)
+_PAD = cython.declare(cython.Py_ssize_t, 16)
+SLACK = _PAD
+"""Readable bytes that `Kernel.read` demands behind a section."""
 
-LIVE, TOMBSTONE, EXPIRING, COLUMN_DELETION = 0, 1, 2, 3
-"""Kinds of a cell; COLUMN_DELETION is the deletion of a whole multi-cell column."""
+# Kinds of a row (`change.RowKind`); an update that says nothing is one, which only the dump shows.
+_ROW = cython.declare(cython.int, 0)
+_STATIC = cython.declare(cython.int, 1)
+_RANGE = cython.declare(cython.int, 2)
+_PARTITION = cython.declare(cython.int, 3)
+_NOTHING = cython.declare(cython.int, 4)
 
-_EPOCH_MICROS = 1442880000000000
-_EPOCH_SECONDS = 1442880000
-_INVALID_LOCAL = 4294967294
-_MINIMUM_ENTRY = 10
+# Kinds of a cell (`change.CellKind`).
+_LIVE = cython.declare(cython.int, 0)
+_TOMBSTONE = cython.declare(cython.int, 1)
+_EXPIRING = cython.declare(cython.int, 2)
+_COLUMN_DELETION = cython.declare(cython.int, 3)
 
-_MISS = cython.declare(cython.int, -2)
+# What is done with a table's changes; an entry of a CONTROL table ends the reading behind it (the schema's tables).
+_SKIPPED = cython.declare(cython.int, 0)
+_WANTED = cython.declare(cython.int, 1)
+_CONTROL = cython.declare(cython.int, 2)
+SKIPPED, WANTED, CONTROL = _SKIPPED, _WANTED, _CONTROL
+
+# Why `Kernel.read` returned: section done, batch full, the segment ends here, section given up, a control entry was
+# read. The last two stay inside.
+_DONE = cython.declare(cython.int, 0)
+_FULL = cython.declare(cython.int, 1)
+_ENDED = cython.declare(cython.int, 2)
+_GIVEN_UP = cython.declare(cython.int, 3)
+_CONTROLLED = cython.declare(cython.int, 4)
+_RESOLVE = cython.declare(cython.int, 5)
+_DAMAGED = cython.declare(cython.int, 6)
+DONE, FULL, ENDED, GIVEN_UP, CONTROLLED = _DONE, _FULL, _ENDED, _GIVEN_UP, _CONTROLLED
+
+# Errors of a mutation; the messages below say what was expected and found, {a} and {b} given by the place.
+_SHORT = cython.declare(cython.int, 1)
+_LENGTH = cython.declare(cython.int, 2)
+_UPDATES = cython.declare(cython.int, 3)
+_REST = cython.declare(cython.int, 4)
+_TABLE = cython.declare(cython.int, 5)
+_REVERSED = cython.declare(cython.int, 6)
+_KEY_RUNS = cython.declare(cython.int, 7)
+_KEY_MORE = cython.declare(cython.int, 8)
+_COLUMN_LIST = cython.declare(cython.int, 9)
+_NOT_STATIC = cython.declare(cython.int, 10)
+_STATIC_AMONG = cython.declare(cython.int, 11)
+_SUBSET = cython.declare(cython.int, 12)
+_MISSING = cython.declare(cython.int, 13)
+_INDEX = cython.declare(cython.int, 14)
+_CELLS = cython.declare(cython.int, 15)
+_BOTH = cython.declare(cython.int, 16)
+_NO_ROW_TIME = cython.declare(cython.int, 17)
+_BOUND = cython.declare(cython.int, 18)
+_OPENED = cython.declare(cython.int, 19)
+_NOT_OPENED = cython.declare(cython.int, 20)
+_NOT_CLOSED = cython.declare(cython.int, 21)
+_BOUND_VALUES = cython.declare(cython.int, 22)
+_LARGE = cython.declare(cython.int, 23)
+_MEMORY = cython.declare(cython.int, 24)
+_MESSAGES = {
+    _SHORT: "expected {a} more bytes, found {b}",
+    _LENGTH: "a length of {a} bytes, found {b} left",
+    _UPDATES: "expected a number of partition updates, found {a}",
+    _REST: "expected the end of the mutation, found {a} more bytes",
+    _REVERSED: "a reversed update",
+    _KEY_RUNS: "part {a} of the partition key runs past the key",
+    _KEY_MORE: "expected {a} parts of the partition key, found more",
+    _COLUMN_LIST: "expected a number of columns, found {a}",
+    _NOT_STATIC: "expected a static row, found row flags {a:02x}",
+    _STATIC_AMONG: "a static row among the rows",
+    _SUBSET: "a column subset of {a} columns with bits beyond them",
+    _MISSING: "{a} missing columns of {b}",
+    _INDEX: "column index {a} of {b}, out of its order or range",
+    _CELLS: "expected a number of cells, found {a}",
+    _BOTH: "a cell that is both tombstone and expiring",
+    _NO_ROW_TIME: "a cell with the row's timestamp in a row that has none",
+    _BOUND: "expected a bound, found kind {a}",
+    _OPENED: "a range tombstone opened inside another",
+    _NOT_OPENED: "a range tombstone closed that was never opened",
+    _NOT_CLOSED: "a range tombstone that is opened and never closed",
+    _BOUND_VALUES: "a bound of {a} values, the table has {b}",
+    _LARGE: "expected at most 2 GiB of one column in a batch, found more",
+}
+
+Pool = cython.struct(  # byte strings: data, Arrow offsets, a byte per string that says whether it is one or null
+    data=cython.p_uchar,
+    size=cython.Py_ssize_t,
+    cap=cython.Py_ssize_t,
+    ends=cython.p_int,
+    valid=cython.p_uchar,
+    filled=cython.Py_ssize_t,  # strings whose end is set; those behind are null until one is pushed
+)
+Column = cython.struct(  # a column of an update's list: bare length (-1 = vint), multi-cell, when it was dropped (µs)
+    id=cython.int,
+    size=cython.int,
+    multi=cython.int,
+    dropped=cython.longlong,
+)
+Plan = cython.struct(  # a column list of an update header, resolved
+    raw=cython.p_uchar,
+    raw_size=cython.Py_ssize_t,
+    count=cython.Py_ssize_t,
+    columns=cython.pointer(Column),
+)
+Table = cython.struct(
+    wanted=cython.int,
+    key_parts=cython.Py_ssize_t,
+    clusterings=cython.Py_ssize_t,
+    clustering_sizes=cython.p_int,
+    plan_count=cython.Py_ssize_t,
+    plans=cython.pointer(cython.pointer(Plan)),
+    last_regular=cython.Py_ssize_t,
+    last_static=cython.Py_ssize_t,
+    rows=cython.Py_ssize_t,
+    row_cap=cython.Py_ssize_t,
+    row_hint=cython.Py_ssize_t,
+    kind=cython.p_uchar,
+    update=cython.p_longlong,
+    position=cython.p_longlong,
+    live_ts=cython.p_longlong,
+    live_ttl=cython.p_int,
+    live_local=cython.p_int,  # unsigned: bits of 0 to 2^32 - 1
+    del_ts=cython.p_longlong,
+    del_local=cython.p_int,  # unsigned: bits of 0 to 2^32 - 1
+    cell_end=cython.p_int,
+    keys=cython.pointer(cython.pointer(Pool)),
+    prefix=cython.pointer(cython.pointer(Pool)),
+    cells=cython.Py_ssize_t,
+    cell_cap=cython.Py_ssize_t,
+    cell_hint=cython.Py_ssize_t,
+    column=cython.p_int,
+    cell_kind=cython.p_uchar,
+    cell_ts=cython.p_longlong,
+    cell_ttl=cython.p_int,
+    cell_local=cython.p_int,  # unsigned: bits of 0 to 2^32 - 1
+    path=cython.pointer(Pool),
+    value=cython.pointer(Pool),
+    ranges=cython.pointer(Pool),  # records: inclusive start, inclusive end, lengths, the bounds as they were written
+    stamp=cython.longlong,  # of the mutation that touched it last
+    mark_rows=cython.Py_ssize_t,
+    mark_cells=cython.Py_ssize_t,
+    mark_ranges=cython.Py_ssize_t,
+)
 
 if cython.compiled:
     _CRC = cython.declare(cython.uint[2048])
-
-
-class Malformed(Exception):
-    """Bytes that break the grammar at `offset` of the section: a message without values."""
-
-    def __init__(self, offset: int, message: str):
-        super().__init__(message)
-        self.offset = offset
-
-
-class Unknown(Exception):
-    """A table or a column that the schema at hand lacks."""
-
-    def __init__(self, table_id: bytes, column: bytes | None):
-        super().__init__()
-        self.table_id = table_id
-        self.column = column
 
 
 def _make_crc_table() -> None:
@@ -75,8 +208,15 @@ def _make_crc_table() -> None:
                 _CRC[k * 256 + i] = (c >> 8) ^ _CRC[c & 255]
 
 
+_make_crc_table()
+
+
+# --- numbers that wrap ---------------------------------------------------------------------------------------------
+
+
 @cython.cfunc
 @cython.inline
+@cython.nogil
 @cython.exceptval(check=False)
 def _signed64(v: cython.ulonglong) -> cython.longlong:
     if cython.compiled:
@@ -87,6 +227,7 @@ def _signed64(v: cython.ulonglong) -> cython.longlong:
 
 @cython.cfunc
 @cython.inline
+@cython.nogil
 @cython.exceptval(check=False)
 def _add64(a: cython.longlong, b: cython.longlong) -> cython.longlong:
     """a + b modulo 2^64 (6.1: all delta arithmetic)."""
@@ -97,167 +238,393 @@ def _add64(a: cython.longlong, b: cython.longlong) -> cython.longlong:
 
 @cython.cfunc
 @cython.inline
+@cython.nogil
 @cython.exceptval(check=False)
-def _signed32(v: cython.longlong) -> cython.longlong:
-    v = v & 0xFFFFFFFF if not cython.compiled else cython.cast(cython.longlong, cython.cast(cython.uint, v))
+def _signed32(v: cython.longlong) -> cython.int:
+    if cython.compiled:
+        return cython.cast(cython.int, cython.cast(cython.uint, cython.cast(cython.ulonglong, v)))
+    v &= 0xFFFFFFFF
     return v - 4294967296 if v > 2147483647 else v
 
 
+# --- loads ---------------------------------------------------------------------------------------------------------
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _be32(p: cython.pointer(cython.const[cython.uchar]), at: cython.Py_ssize_t) -> cython.uint:
+    """4 bytes that the caller knows to be there."""
+    if cython.compiled:
+        return (
+            (cython.cast(cython.uint, p[at]) << 24)
+            | (cython.cast(cython.uint, p[at + 1]) << 16)
+            | (cython.cast(cython.uint, p[at + 2]) << 8)
+            | p[at + 3]
+        )
+    return int.from_bytes(p[at : at + 4], "big")
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _be64(p: cython.pointer(cython.const[cython.uchar]), at: cython.Py_ssize_t) -> cython.ulonglong:
+    """8 bytes that the caller knows to be there."""
+    if cython.compiled:
+        return (cython.cast(cython.ulonglong, _be32(p, at)) << 32) | _be32(p, at + 4)
+    return int.from_bytes(p[at : at + 8], "big")
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _put32(p: cython.p_uchar, at: cython.Py_ssize_t, v: cython.Py_ssize_t) -> cython.void:
+    p[at] = (v >> 24) & 255
+    p[at + 1] = (v >> 16) & 255
+    p[at + 2] = (v >> 8) & 255
+    p[at + 3] = v & 255
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _hash(high: cython.ulonglong, low: cython.ulonglong) -> cython.ulonglong:
+    """Of a table id; compiled only (it wraps)."""
+    v: cython.ulonglong = (high ^ (low << 1)) * cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15)
+    return v >> 32
+
+
+# --- memory: malloc when compiled, lists and bytearrays when interpreted -------------------------------------------
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _more8(p: cython.p_uchar, n: cython.Py_ssize_t) -> cython.p_uchar:
+    if cython.compiled:
+        return cython.cast(cython.p_uchar, realloc(p, n))
+    p = bytearray() if p is None else p
+    p.extend(bytes(max(0, n - len(p))))
+    return p
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _more32(p: cython.p_int, n: cython.Py_ssize_t) -> cython.p_int:
+    if cython.compiled:
+        return cython.cast(cython.p_int, realloc(p, n * 4))
+    p = [] if p is None else p
+    p.extend([0] * (n - len(p)))
+    return p
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _more64(p: cython.p_longlong, n: cython.Py_ssize_t) -> cython.p_longlong:
+    if cython.compiled:
+        return cython.cast(cython.p_longlong, realloc(p, n * 8))
+    p = [] if p is None else p
+    p.extend([0] * (n - len(p)))
+    return p
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _grow_strings(pool: cython.pointer(Pool), n: cython.Py_ssize_t) -> cython.bint:
+    """Room for n strings in all, not for their bytes. False when there is no memory."""
+    ends: cython.p_int = _more32(pool.ends, n + 1)
+    if cython.compiled and not ends:
+        return False
+    pool.ends = ends
+    pool.ends[0] = 0
+    valid: cython.p_uchar = _more8(pool.valid, n)
+    if cython.compiled and not valid:
+        return False
+    pool.valid = valid
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _grow_data(pool: cython.pointer(Pool), more: cython.Py_ssize_t) -> cython.bint:
+    """Room for `more` bytes and the slack of a copy. False when there is no memory."""
+    cap: cython.Py_ssize_t = pool.cap * 2
+    if cap < pool.size + more + _PAD:
+        cap = pool.size + more + _PAD
+    if cap < 1024:
+        cap = 1024
+    data: cython.p_uchar = _more8(pool.data, cap)
+    if cython.compiled and not data:
+        return False
+    pool.data = data
+    pool.cap = cap
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _fill(pool: cython.pointer(Pool), n: cython.Py_ssize_t) -> cython.void:
+    """Makes null what nobody pushed, up to n strings."""
+    i: cython.Py_ssize_t
+    for i in range(pool.filled, n):
+        pool.ends[i + 1] = pool.size
+        pool.valid[i] = 0
+    pool.filled = n
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _cut_pool(pool: cython.pointer(Pool), n: cython.Py_ssize_t) -> cython.void:
+    """Keeps the first n strings."""
+    if pool.filled > n:
+        pool.filled = n
+        pool.size = pool.ends[n]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _grow_rows(t: cython.pointer(Table)) -> cython.bint:
+    n: cython.Py_ssize_t = t.row_cap * 2
+    i: cython.Py_ssize_t
+    if n < t.row_hint:
+        n = t.row_hint
+    if n < _SMALLEST:
+        n = _SMALLEST
+    kind: cython.p_uchar = _more8(t.kind, n)
+    if cython.compiled and not kind:
+        return False
+    t.kind = kind
+    update: cython.p_longlong = _more64(t.update, n)
+    if cython.compiled and not update:
+        return False
+    t.update = update
+    position: cython.p_longlong = _more64(t.position, n)
+    if cython.compiled and not position:
+        return False
+    t.position = position
+    live_ts: cython.p_longlong = _more64(t.live_ts, n)
+    if cython.compiled and not live_ts:
+        return False
+    t.live_ts = live_ts
+    live_ttl: cython.p_int = _more32(t.live_ttl, n)
+    if cython.compiled and not live_ttl:
+        return False
+    t.live_ttl = live_ttl
+    live_local: cython.p_int = _more32(t.live_local, n)
+    if cython.compiled and not live_local:
+        return False
+    t.live_local = live_local
+    del_ts: cython.p_longlong = _more64(t.del_ts, n)
+    if cython.compiled and not del_ts:
+        return False
+    t.del_ts = del_ts
+    del_local: cython.p_int = _more32(t.del_local, n)
+    if cython.compiled and not del_local:
+        return False
+    t.del_local = del_local
+    cell_end: cython.p_int = _more32(t.cell_end, n)
+    if cython.compiled and not cell_end:
+        return False
+    t.cell_end = cell_end
+    for i in range(t.key_parts):
+        if not _grow_strings(t.keys[i], n):
+            return False
+    for i in range(t.clusterings):
+        if not _grow_strings(t.prefix[i], n):
+            return False
+    t.row_cap = n
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _grow_cells(t: cython.pointer(Table)) -> cython.bint:
+    n: cython.Py_ssize_t = t.cell_cap * 2
+    if n < t.cell_hint:
+        n = t.cell_hint
+    if n < _SMALLEST:
+        n = _SMALLEST
+    column: cython.p_int = _more32(t.column, n)
+    if cython.compiled and not column:
+        return False
+    t.column = column
+    kind: cython.p_uchar = _more8(t.cell_kind, n)
+    if cython.compiled and not kind:
+        return False
+    t.cell_kind = kind
+    ts: cython.p_longlong = _more64(t.cell_ts, n)
+    if cython.compiled and not ts:
+        return False
+    t.cell_ts = ts
+    ttl: cython.p_int = _more32(t.cell_ttl, n)
+    if cython.compiled and not ttl:
+        return False
+    t.cell_ttl = ttl
+    local: cython.p_int = _more32(t.cell_local, n)
+    if cython.compiled and not local:
+        return False
+    t.cell_local = local
+    if not _grow_strings(t.path, n) or not _grow_strings(t.value, n):
+        return False
+    t.cell_cap = n
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _cut(t: cython.pointer(Table), rows: cython.Py_ssize_t, cells: cython.Py_ssize_t) -> cython.void:
+    """Takes back all rows and cells from these on."""
+    i: cython.Py_ssize_t
+    t.rows = rows
+    t.cells = cells
+    for i in range(t.key_parts):
+        _cut_pool(t.keys[i], rows)
+    for i in range(t.clusterings):
+        _cut_pool(t.prefix[i], rows)
+    _cut_pool(t.path, cells)
+    _cut_pool(t.value, cells)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _roll_back(t: cython.pointer(Table)) -> cython.void:
+    _cut(t, t.mark_rows, t.mark_cells)
+    t.ranges.size = t.mark_ranges
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _bytes_of(t: cython.pointer(Table)) -> cython.Py_ssize_t:
+    """Bytes of keys, paths and values that wait."""
+    i: cython.Py_ssize_t
+    n: cython.Py_ssize_t = t.path.size + t.value.size
+    for i in range(t.key_parts):
+        n += t.keys[i].size
+    for i in range(t.clusterings):
+        n += t.prefix[i].size
+    return n
+
+
 @cython.final
 @cython.cclass
-class Longs:
-    """A growable column of 64-bit integers."""
+class _Memory:
+    """Frees a block when the last Arrow buffer over it is gone."""
 
-    owner: object
-    p: cython.p_longlong
-    n: cython.Py_ssize_t
-    cap: cython.Py_ssize_t
-
-    def __init__(self, capacity: cython.Py_ssize_t = 256):
-        self.n = 0
-        self._own(np.empty(capacity, np.int64))
-
-    @cython.cfunc
-    def _own(self, owner: object) -> cython.int:
-        self.owner = owner
-        self.cap = len(owner)
-        if cython.compiled:
-            self.p = cython.cast(cython.p_longlong, cython.cast(cython.size_t, owner.ctypes.data))
-        else:
-            self.p = memoryview(owner)
-        return 0
-
-    @cython.cfunc
-    def _grow(self) -> cython.int:
-        bigger = np.empty(self.cap * 2, np.int64)
-        bigger[: self.n] = self.owner[: self.n]
-        return self._own(bigger)
-
-    @cython.cfunc
-    @cython.inline
-    def push(self, v: cython.longlong) -> cython.int:
-        if self.n == self.cap:
-            self._grow()
-        self.p[self.n] = v
-        self.n += 1
-        return 0
-
-    def take(self) -> np.ndarray:
-        """What was pushed, as an array of its own; the column starts anew at the same capacity."""
-        full, n = self.owner, self.n
-        self._own(np.empty(max(64, min(self.cap, 2 * n)), np.int64))
-        self.n = 0
-        return full[:n]
-
-
-@cython.final
-@cython.cclass
-class Blobs:
-    """A growable column of byte strings: data and offsets; an offset of -1 - o marks null at o."""
-
-    owner: object
     p: cython.p_uchar
-    n: cython.Py_ssize_t
-    cap: cython.Py_ssize_t
-    ends: Longs
-    nulls: cython.Py_ssize_t
 
-    def __init__(self, capacity: cython.Py_ssize_t = 1024):
-        self.n = 0
-        self.nulls = 0
-        self.ends = Longs(128)
-        self._own(np.empty(capacity, np.uint8))
-
-    @cython.cfunc
-    def _own(self, owner: object) -> cython.int:
-        self.owner = owner
-        self.cap = len(owner)
+    def __dealloc__(self):
         if cython.compiled:
-            self.p = cython.cast(cython.p_uchar, cython.cast(cython.size_t, owner.ctypes.data))
-        else:
-            self.p = memoryview(owner)
-        return 0
-
-    @cython.cfunc
-    def _grow(self, more: cython.Py_ssize_t) -> cython.int:
-        capacity: cython.Py_ssize_t = self.cap * 2
-        if capacity < self.n + more:
-            capacity = self.n + more
-        bigger = np.empty(capacity, np.uint8)
-        bigger[: self.n] = self.owner[: self.n]
-        return self._own(bigger)
-
-    @cython.cfunc
-    @cython.inline
-    def push(
-        self, p: cython.pointer(cython.const[cython.uchar]), at: cython.Py_ssize_t, n: cython.Py_ssize_t
-    ) -> cython.int:
-        """Appends p[at : at + n]."""
-        if self.n + n > self.cap:
-            self._grow(n)
-        if cython.compiled:
-            memcpy(cython.address(self.p[self.n]), cython.address(p[at]), n)
-        else:
-            self.p[self.n : self.n + n] = p[at : at + n]
-        self.n += n
-        self.ends.push(self.n)
-        return 0
-
-    @cython.cfunc
-    @cython.inline
-    def push_null(self) -> cython.int:
-        self.nulls += 1
-        self.ends.push(-1 - self.n)
-        return 0
-
-    @cython.cfunc
-    def truncate(self, count: cython.Py_ssize_t) -> cython.int:
-        """Keeps the first `count` strings."""
-        end: cython.longlong
-        i: cython.Py_ssize_t
-        for i in range(count, self.ends.n):
-            if self.ends.p[i] < 0:
-                self.nulls -= 1
-        self.ends.n = count
-        self.n = 0
-        if count:
-            end = self.ends.p[count - 1]
-            self.n = end if end >= 0 else -1 - end
-        return 0
-
-    def take(self) -> tuple:
-        """(data as uint8, ends as int64 with nulls marked, number of nulls)."""
-        data, n, nulls = self.owner, self.n, self.nulls
-        self._own(np.empty(max(256, min(self.cap, 2 * n)), np.uint8))
-        self.n = 0
-        self.nulls = 0
-        return data[:n], self.ends.take(), nulls
+            free(self.p)
 
 
-@cython.final
-@cython.cclass
-class Plan:
-    """A column list of an update header, resolved: per column its id, bare length (-1 = vint), kind, drop time."""
+@cython.cfunc
+def _adopt(p: cython.p_uchar, n: cython.Py_ssize_t) -> object:
+    """A block of n bytes as an Arrow buffer that owns it."""
+    if not p:
+        return pa.py_buffer(b"")
+    owner: _Memory = _Memory.__new__(_Memory)
+    owner.p = p
+    return pa.foreign_buffer(cython.cast(cython.size_t, p), n, owner)
 
-    raw: bytes
-    n: cython.Py_ssize_t
-    ids: Longs
-    sizes: Longs
-    multi: Longs
-    dropped: Longs
 
-    def __init__(self, raw: bytes, columns: list):
-        self.raw = raw
-        self.n = len(columns)
-        self.ids = Longs(max(1, len(columns)))
-        self.sizes = Longs(max(1, len(columns)))
-        self.multi = Longs(max(1, len(columns)))
-        self.dropped = Longs(max(1, len(columns)))
-        for column_id, size, multi, dropped in columns:
-            self.ids.push(column_id)
-            self.sizes.push(size)
-            self.multi.push(multi)
-            self.dropped.push(dropped)
+@cython.cfunc
+def _numbers8(p: cython.p_uchar, n: cython.Py_ssize_t) -> object:
+    """The first n numbers of a column as an Arrow buffer; the column is given away."""
+    if cython.compiled:
+        return _adopt(p, n)
+    return pa.py_buffer(bytes(p[:n]) if n else b"")
+
+
+@cython.cfunc
+def _numbers32(p: cython.p_int, n: cython.Py_ssize_t, code: object) -> object:
+    if cython.compiled:
+        return _adopt(cython.cast(cython.p_uchar, p), n * 4)
+    return pa.py_buffer(array.array(code, p[:n] if n else []))
+
+
+@cython.cfunc
+def _numbers64(p: cython.p_longlong, n: cython.Py_ssize_t) -> object:
+    if cython.compiled:
+        return _adopt(cython.cast(cython.p_uchar, p), n * 8)
+    return pa.py_buffer(array.array("q", p[:n] if n else []))
+
+
+@cython.cfunc
+def _bitmap(valid: cython.p_uchar, n: cython.Py_ssize_t) -> tuple:
+    """(validity bitmap or None, number of nulls) of n bytes."""
+    i: cython.Py_ssize_t
+    nulls: cython.Py_ssize_t = 0
+    if cython.compiled:
+        if n == 0 or memchr(valid, 0, n) == cython.NULL:
+            return None, 0
+        bits: bytearray = bytearray((n + 7) // 8)
+        out: cython.p_uchar = bits
+        for i in range(n):
+            out[i >> 3] |= cython.cast(cython.uchar, valid[i] << (i & 7))
+            nulls += 1 - valid[i]
+        return pa.py_buffer(bits), nulls
+    nulls = valid[:n].count(0)
+    if not nulls:
+        return None, 0
+    number = sum([1 << i for i in range(n) if valid[i]])
+    return pa.py_buffer(number.to_bytes((n + 7) // 8, "little")), nulls
+
+
+@cython.cfunc
+def _strings(pool: cython.pointer(Pool), n: cython.Py_ssize_t) -> tuple | None:
+    """n strings as (validity, offsets, data, nulls) of an Arrow binary array, given away; None when all are null."""
+    if pool.filled == 0:
+        return None
+    _fill(pool, n)
+    validity, nulls = _bitmap(pool.valid, n)
+    if cython.compiled:
+        free(pool.valid)
+        taken = (
+            validity,
+            _adopt(cython.cast(cython.p_uchar, pool.ends), (n + 1) * 4),
+            _adopt(pool.data, pool.size),
+            nulls,
+        )
+        pool.ends = cython.NULL
+        pool.valid = cython.NULL
+        pool.data = cython.NULL
+    else:
+        ends = pa.py_buffer(array.array("i", pool.ends[: n + 1]))
+        taken = (validity, ends, pa.py_buffer(bytes(pool.data[: pool.size]) if pool.size else b""), nulls)
+        pool.ends = pool.valid = pool.data = None
+    pool.size = pool.cap = pool.filled = 0
+    return taken
+
+
+@cython.cfunc
+def _new_pool() -> cython.pointer(Pool):
+    if cython.compiled:
+        return cython.cast(cython.pointer(Pool), calloc(1, cython.sizeof(Pool)))
+    return types.SimpleNamespace(data=None, size=0, cap=0, ends=None, valid=None, filled=0)
+
+
+@cython.cfunc
+def _free_pool(pool: cython.pointer(Pool)) -> cython.void:
+    if cython.compiled and pool:
+        free(pool.data)
+        free(pool.ends)
+        free(pool.valid)
+        free(pool)
 
 
 @cython.final
@@ -266,151 +633,271 @@ class TableColumns:
     """The columns of one table's changes. Made by Python, filled by `Kernel`, emptied by `take`."""
 
     table_id: bytes
-    wanted: cython.bint
-    key_parts: cython.Py_ssize_t
-    clustering: Longs
     names: dict
-    plans: dict
-    last_regular: Plan
-    last_static: Plan
-    stamp: cython.longlong
-    kind: Longs
-    update: Longs
-    position: Longs
-    live_ts: Longs
-    live_ttl: Longs
-    live_local: Longs
-    del_ts: Longs
-    del_local: Longs
-    cell_end: Longs
-    keys: list
-    prefix: list
-    ranges: list
-    column: Longs
-    cell_kind: Longs
-    cell_ts: Longs
-    cell_ttl: Longs
-    cell_local: Longs
-    path: Blobs
-    value: Blobs
-    mark_rows: cython.Py_ssize_t
-    mark_cells: cython.Py_ssize_t
-    mark_ranges: cython.Py_ssize_t
+    plan_numbers: dict
+    sizes: list
+    t: cython.pointer(Table)
 
-    def __init__(self, table_id: bytes, wanted: bool, key_parts: int, clustering_sizes: list, names: dict):
-        """`names` maps a column's name bytes to (id, bare size or -1, multi-cell, drop time in µs or -2^63)."""
+    def __init__(self, table_id: bytes, wanted: int, key_parts: int, clustering_sizes: list, names: dict):
+        """`wanted` is SKIPPED, WANTED or CONTROL; `clustering_sizes` holds bare lengths, -1 for a vint length;
+        `names` maps a column's name bytes to (id, bare length or -1, multi-cell, drop time in µs or -2^63)."""
+        i: cython.Py_ssize_t
         self.table_id = table_id
-        self.wanted = wanted
-        self.key_parts = key_parts
-        self.clustering = Longs(max(1, len(clustering_sizes)))
-        for size in clustering_sizes:
-            self.clustering.push(size)
         self.names = names
-        self.plans = {}
-        self.last_regular = Plan(b"\x00", [])
-        self.last_static = self.last_regular
-        self.stamp = -1
-        self.kind, self.update, self.position = Longs(), Longs(), Longs()
-        self.live_ts, self.live_ttl, self.live_local = Longs(), Longs(), Longs()
-        self.del_ts, self.del_local, self.cell_end = Longs(), Longs(), Longs()
-        self.keys = [Blobs() for _ in range(key_parts)]
-        self.prefix = [Blobs() for _ in clustering_sizes]
-        self.ranges = []
-        self.column, self.cell_kind, self.cell_ts = Longs(), Longs(), Longs()
-        self.cell_ttl, self.cell_local = Longs(), Longs()
-        self.path, self.value = Blobs(), Blobs()
-        self.mark_rows = self.mark_cells = self.mark_ranges = 0
+        self.plan_numbers = {}
+        self.sizes = clustering_sizes
+        if cython.compiled:
+            self.t = cython.cast(cython.pointer(Table), calloc(1, cython.sizeof(Table)))
+            if not self.t:
+                raise MemoryError
+            self.t.keys = _pools(key_parts)
+            self.t.prefix = _pools(len(clustering_sizes))
+        else:
+            self.t = types.SimpleNamespace(plans=[], plan_count=0)
+            self.t.keys = [_new_pool() for _ in range(key_parts)]
+            self.t.prefix = [_new_pool() for _ in clustering_sizes]
+            self.t.row_hint = self.t.cell_hint = 0
+            self._forget()
+        self.t.wanted = wanted
+        self.t.key_parts = key_parts
+        self.t.clusterings = len(clustering_sizes)
+        self.t.clustering_sizes = _more32(self.t.clustering_sizes if cython.compiled else None, len(clustering_sizes))
+        for i in range(len(clustering_sizes)):
+            self.t.clustering_sizes[i] = clustering_sizes[i]
+        self.t.path = _new_pool()
+        self.t.value = _new_pool()
+        self.t.ranges = _new_pool()
+        self.t.last_regular = self.t.last_static = -1
+        self.t.stamp = -1
+
+    def __dealloc__(self):
+        i: cython.Py_ssize_t
+        if cython.compiled and self.t:
+            self._free_columns()
+            for i in range(self.t.key_parts):
+                _free_pool(self.t.keys[i])
+            for i in range(self.t.clusterings):
+                _free_pool(self.t.prefix[i])
+            _free_pool(self.t.path)
+            _free_pool(self.t.value)
+            _free_pool(self.t.ranges)
+            self._free_plans()
+            free(self.t.plans)
+            free(self.t.keys)
+            free(self.t.prefix)
+            free(self.t.clustering_sizes)
+            free(self.t)
+
+    @cython.cfunc
+    def _free_columns(self) -> cython.void:
+        if cython.compiled:
+            free(self.t.kind)
+            free(self.t.update)
+            free(self.t.position)
+            free(self.t.live_ts)
+            free(self.t.live_ttl)
+            free(self.t.live_local)
+            free(self.t.del_ts)
+            free(self.t.del_local)
+            free(self.t.cell_end)
+            free(self.t.column)
+            free(self.t.cell_kind)
+            free(self.t.cell_ts)
+            free(self.t.cell_ttl)
+            free(self.t.cell_local)
+
+    @cython.cfunc
+    def _free_plans(self) -> cython.void:
+        i: cython.Py_ssize_t
+        if cython.compiled:
+            for i in range(self.t.plan_count):
+                free(self.t.plans[i].raw)
+                free(self.t.plans[i].columns)
+                free(self.t.plans[i])
 
     @property
     def rows(self) -> int:
         """Rows waiting to be taken."""
-        return self.kind.n
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of values and paths waiting to be taken."""
-        return self.value.n + self.path.n
-
-    @cython.cfunc
-    def mark(self) -> cython.int:
-        self.mark_rows = self.kind.n
-        self.mark_cells = self.column.n
-        self.mark_ranges = len(self.ranges)
-        return 0
-
-    @cython.cfunc
-    def cut(self, rows: cython.Py_ssize_t, cells: cython.Py_ssize_t) -> cython.int:
-        """Takes back all rows and cells from these on."""
-        blobs: Blobs
-        for longs in (
-            self.kind, self.update, self.position, self.live_ts, self.live_ttl, self.live_local,
-            self.del_ts, self.del_local, self.cell_end,
-        ):  # fmt: skip
-            cython.cast(Longs, longs).n = rows
-        for longs in (self.column, self.cell_kind, self.cell_ts, self.cell_ttl, self.cell_local):
-            cython.cast(Longs, longs).n = cells
-        for blobs in self.keys:
-            blobs.truncate(rows)
-        for blobs in self.prefix:
-            blobs.truncate(rows)
-        self.path.truncate(cells)
-        self.value.truncate(cells)
-        return 0
-
-    @cython.cfunc
-    def roll_back(self) -> cython.int:
-        self.cut(self.mark_rows, self.mark_cells)
-        del self.ranges[self.mark_ranges :]
-        return 0
+        return self.t.rows
 
     def take(self) -> dict:
-        """All columns, as numpy arrays; the buffers start anew."""
-        return {
-            "kind": self.kind.take(),
-            "update": self.update.take(),
-            "position": self.position.take(),
-            "live_ts": self.live_ts.take(),
-            "live_ttl": self.live_ttl.take(),
-            "live_local": self.live_local.take(),
-            "del_ts": self.del_ts.take(),
-            "del_local": self.del_local.take(),
-            "cell_end": self.cell_end.take(),
-            "keys": [part.take() for part in self.keys],
-            "clustering": [part.take() for part in self.prefix],
-            "ranges": self._take_ranges(),
-            "column": self.column.take(),
-            "cell_kind": self.cell_kind.take(),
-            "cell_ts": self.cell_ts.take(),
-            "cell_ttl": self.cell_ttl.take(),
-            "cell_local": self.cell_local.take(),
-            "path": self.path.take(),
-            "value": self.value.take(),
-        }
+        """All columns as Arrow buffers, given away; the columns start anew.
 
-    def _take_ranges(self) -> list:
-        taken, self.ranges = self.ranges, []
+        `rows` and `cells` count; each number column is a buffer; `keys`, `clustering`, `path`, `value` are
+        (validity, offsets, data, nulls), or None when all are null; `ranges` lists
+        (start values, inclusive, end values, inclusive).
+        """
+        t: cython.pointer(Table) = self.t
+        n: cython.Py_ssize_t = t.rows
+        cells: cython.Py_ssize_t = t.cells
+        if n == 0:
+            return {"rows": 0, "cells": 0}
+        taken = {
+            "rows": n,
+            "cells": cells,
+            "kind": _numbers8(t.kind, n),
+            "update": _numbers64(t.update, n),
+            "position": _numbers64(t.position, n),
+            "live_ts": _numbers64(t.live_ts, n),
+            "live_ttl": _numbers32(t.live_ttl, n, "i"),
+            "live_local": _numbers32(t.live_local, n, "I"),
+            "del_ts": _numbers64(t.del_ts, n),
+            "del_local": _numbers32(t.del_local, n, "I"),
+            "cell_end": _numbers32(t.cell_end, n, "i"),
+            "keys": [_strings(t.keys[part], n) for part in range(t.key_parts)],
+            "clustering": [_strings(t.prefix[part], n) for part in range(t.clusterings)],
+            "column": _numbers32(t.column, cells, "i"),
+            "cell_kind": _numbers8(t.cell_kind, cells),
+            "cell_ts": _numbers64(t.cell_ts, cells),
+            "cell_ttl": _numbers32(t.cell_ttl, cells, "i"),
+            "cell_local": _numbers32(t.cell_local, cells, "I"),
+            "path": _strings(t.path, cells),
+            "value": _strings(t.value, cells),
+            "ranges": self._ranges(),
+        }
+        t.row_hint = n
+        t.cell_hint = cells
+        self._forget()
         return taken
 
+    def discard(self) -> None:
+        """Forgets what waits."""
+        _cut(self.t, 0, 0)
+        self.t.ranges.size = 0
+
     @cython.cfunc
-    def plan(self, raw: bytes, names: list, static: cython.bint) -> Plan:
-        """The plan of a column list seen for the first time, or since another."""
-        known = self.plans.get(raw)
-        if known is None:
-            columns = []
-            for name in names:
-                found = self.names.get(name)
-                if found is None:
-                    raise Unknown(self.table_id, name)
-                columns.append(found)
-            known = Plan(raw, columns)
-            if len(self.plans) > 256:  # clients that write ever new column sets
-                self.plans.clear()
-            self.plans[raw] = known
-        if static:
-            self.last_static = known
+    def _forget(self) -> cython.void:
+        """The columns belong to others now; those of strings forget by themselves."""
+        t: cython.pointer(Table) = self.t
+        t.rows = t.row_cap = t.cells = t.cell_cap = 0
+        if cython.compiled:
+            t.kind = t.cell_kind = cython.NULL
+            t.update = t.position = t.live_ts = t.del_ts = t.cell_ts = cython.NULL
+            t.live_ttl = t.cell_end = t.column = t.cell_ttl = cython.NULL
+            t.live_local = t.del_local = t.cell_local = cython.NULL
         else:
-            self.last_regular = known
-        return known
+            t.kind = t.cell_kind = t.update = t.position = t.live_ts = t.del_ts = t.cell_ts = None
+            t.live_ttl = t.cell_end = t.column = t.cell_ttl = t.live_local = t.del_local = t.cell_local = None
+
+    def _ranges(self) -> list:
+        pool: cython.pointer(Pool) = self.t.ranges
+        data: bytes = b""
+        if pool.size:
+            data = pool.data[: pool.size] if cython.compiled else bytes(pool.data[: pool.size])
+        pool.size = 0
+        found = []
+        at = 0
+        while at < len(data):
+            start = at + 10
+            end = start + int.from_bytes(data[at + 2 : at + 6], "big")
+            stop = end + int.from_bytes(data[at + 6 : at + 10], "big")
+            found.append(
+                (
+                    _bound_values(data[start:end], self.sizes),
+                    bool(data[at]),
+                    _bound_values(data[end:stop], self.sizes),
+                    bool(data[at + 1]),
+                )
+            )
+            at = stop
+        return found
+
+    def add_plan(self, raw: bytes, columns: list, static: bool) -> None:
+        """A column list that was met for the first time, or since others pushed it out."""
+        i: cython.Py_ssize_t
+        n: cython.Py_ssize_t = len(columns)
+        t: cython.pointer(Table) = self.t
+        if t.plan_count == _MOST_PLANS:  # clients that write ever new sets of columns
+            self._free_plans()
+            t.plan_count = 0
+            t.last_regular = t.last_static = -1
+            if not cython.compiled:
+                t.plans = []
+        plan: cython.pointer(Plan) = self._new_plan(raw, n)
+        for i in range(n):
+            column_id, size, multi, dropped = columns[i]
+            plan.columns[i].id = column_id
+            plan.columns[i].size = size
+            plan.columns[i].multi = multi
+            plan.columns[i].dropped = dropped
+        if static:
+            t.last_static = t.plan_count
+        else:
+            t.last_regular = t.plan_count
+        t.plan_count += 1
+
+    @cython.cfunc
+    def _new_plan(self, raw: bytes, n: cython.Py_ssize_t) -> cython.pointer(Plan):
+        t: cython.pointer(Table) = self.t
+        if not cython.compiled:
+            made = types.SimpleNamespace(raw=raw, raw_size=len(raw), count=n)
+            made.columns = [types.SimpleNamespace() for _ in range(n)]
+            t.plans.append(made)
+            return made
+        if not t.plans:
+            t.plans = cython.cast(
+                cython.pointer(cython.pointer(Plan)), calloc(_MOST_PLANS, cython.sizeof(cython.pointer(Plan)))
+            )
+        plan: cython.pointer(Plan) = cython.cast(cython.pointer(Plan), calloc(1, cython.sizeof(Plan)))
+        if not t.plans or not plan:
+            free(plan)
+            raise MemoryError
+        source: cython.pointer(cython.const[cython.uchar]) = raw
+        plan.raw = cython.cast(cython.p_uchar, calloc(len(raw), 1))
+        plan.columns = cython.cast(cython.pointer(Column), calloc(n + 1, cython.sizeof(Column)))
+        if not plan.raw or not plan.columns:
+            free(plan.raw)
+            free(plan.columns)
+            free(plan)
+            raise MemoryError
+        memcpy(plan.raw, source, len(raw))
+        plan.raw_size = len(raw)
+        plan.count = n
+        t.plans[t.plan_count] = plan
+        return plan
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def _pools(n: cython.Py_ssize_t) -> cython.pointer(cython.pointer(Pool)):
+    """n empty pools; compiled only."""
+    i: cython.Py_ssize_t
+    if cython.compiled:
+        made: cython.pointer(cython.pointer(Pool)) = cython.cast(
+            cython.pointer(cython.pointer(Pool)), calloc(n + 1, cython.sizeof(cython.pointer(Pool)))
+        )
+        for i in range(n):
+            made[i] = _new_pool()
+        return made
+
+
+def _vint_of(data: bytes, at: int) -> tuple:
+    """(value, next index) of an unsigned vint in bytes that are known to hold it (6.1)."""
+    first = data[at]
+    extra = 8 - (first ^ 0xFF).bit_length()
+    value = int.from_bytes(data[at + 1 : at + 1 + extra], "big") | (first & (0x7F >> extra)) << 8 * extra
+    return value, at + 1 + extra
+
+
+def _bound_values(raw: bytes, sizes: list) -> list:
+    """The values of a bound, as the kernel checked and copied it: a 2-byte count, then a clustering prefix (6.7)."""
+    values: list = []
+    at, header = 2, 0
+    for i in range(int.from_bytes(raw[:2], "big")):
+        if i % 32 == 0:
+            header, at = _vint_of(raw, at)
+        if header & 2:
+            values.append(None)
+        elif header & 1:
+            values.append(b"")
+        else:
+            size = sizes[i]
+            if size < 0:
+                size, at = _vint_of(raw, at)
+            values.append(raw[at : at + size])
+            at += size
+        header >>= 2
+    return values
 
 
 @cython.final
@@ -423,30 +910,111 @@ class Kernel:
     """
 
     tables: dict
+    numbers: dict
     failures: list
+    order: list
+    table_count: cython.Py_ssize_t
+    slots: cython.pointer(cython.pointer(Table))
+    high: cython.pointer(cython.ulonglong)
+    low: cython.pointer(cython.ulonglong)
+    index: cython.p_int
+    mask: cython.ulonglong
+    touched: cython.p_int
+    touched_count: cython.Py_ssize_t
+    parts: cython.p_longlong
+    last_high: cython.ulonglong
+    last_low: cython.ulonglong
+    last_number: cython.int
     updates: cython.longlong
     mutations: cython.longlong
+    stamp: cython.longlong
     unsigned_local: cython.bint
-    data: bytes
     p: cython.pointer(cython.const[cython.uchar])
-    pos: cython.Py_ssize_t
+    data: bytes
     end: cython.Py_ssize_t
+    at: cython.Py_ssize_t
+    size: cython.Py_ssize_t
+    v: cython.longlong
+    error: cython.int
+    error_at: cython.Py_ssize_t
+    error_a: cython.longlong
+    error_b: cython.longlong
+    error_table: cython.int
+    error_static: cython.bint
+    control: cython.bint
+    position: cython.longlong
     min_ts: cython.longlong
     min_local: cython.longlong
     min_ttl: cython.longlong
-    parts: Longs
-    touched: list
-    rows_added: cython.Py_ssize_t
-    bytes_added: cython.Py_ssize_t
-    position: cython.longlong
+    live_ts: cython.longlong
+    live_ttl: cython.int
+    live_local: cython.uint
+    waiting_rows: cython.Py_ssize_t
+    waiting_bytes: cython.Py_ssize_t
 
     def __init__(self, tables: dict):
+        number: cython.Py_ssize_t
+        n: cython.Py_ssize_t = len(tables)
+        most: cython.Py_ssize_t = 1
         self.tables = tables
+        self.numbers = {}
         self.failures = []
-        self.updates = 0
-        self.mutations = 0
-        self.parts = Longs(64)
-        self.touched = []
+        self.order = list(tables.values())
+        self.table_count = n
+        self.updates = self.mutations = self.stamp = self.error = 0
+        self.last_high = self.last_low = 0
+        self.last_number = -1
+        for columns in self.order:
+            most = max(most, cython.cast(TableColumns, columns).t.key_parts)
+        if cython.compiled:
+            self.parts = cython.cast(cython.p_longlong, calloc(2 * most, 8))
+            self.touched = cython.cast(cython.p_int, calloc(n + 1, 4))
+            self._index_tables(n)
+        else:
+            self.parts, self.touched = [0] * (2 * most), [0] * n
+            self.slots = [columns.t for columns in self.order]
+            for number, table_id in enumerate(tables):
+                self.numbers[_be64(table_id, 0), _be64(table_id, 8)] = number
+
+    @cython.cfunc
+    def _index_tables(self, n: cython.Py_ssize_t) -> cython.int:
+        """An open-addressing hash of the ids: a slot holds a table's number + 1."""
+        number: cython.Py_ssize_t = 0
+        at: cython.ulonglong
+        size: cython.Py_ssize_t = 16
+        raw: cython.pointer(cython.const[cython.uchar])
+        if cython.compiled:
+            while size < 4 * n:
+                size *= 2
+            self.mask = size - 1
+            self.index = cython.cast(cython.p_int, calloc(size, 4))
+            self.high = cython.cast(cython.pointer(cython.ulonglong), calloc(n + 1, 8))
+            self.low = cython.cast(cython.pointer(cython.ulonglong), calloc(n + 1, 8))
+            self.slots = cython.cast(
+                cython.pointer(cython.pointer(Table)), calloc(n + 1, cython.sizeof(cython.pointer(Table)))
+            )
+            if not (self.index and self.high and self.low and self.slots and self.touched and self.parts):
+                raise MemoryError
+            for table_id in self.tables:
+                raw = cython.cast(bytes, table_id)
+                self.slots[number] = cython.cast(TableColumns, self.tables[table_id]).t
+                self.high[number] = _be64(raw, 0)
+                self.low[number] = _be64(raw, 8)
+                at = _hash(self.high[number], self.low[number]) & self.mask
+                while self.index[at]:
+                    at = (at + 1) & self.mask
+                number += 1
+                self.index[at] = number
+        return 0
+
+    def __dealloc__(self):
+        if cython.compiled:
+            free(self.parts)
+            free(self.touched)
+            free(self.index)
+            free(self.high)
+            free(self.low)
+            free(self.slots)
 
     def take_failures(self) -> list:
         """The entries given up since the last call, as the class describes."""
@@ -458,92 +1026,12 @@ class Kernel:
         """Mutations decoded so far, those of tables that nobody wants included."""
         return self.mutations
 
-    # --- reading -----------------------------------------------------------------------------------------------
-
-    @cython.cfunc
-    @cython.inline
-    def _need(self, n: cython.longlong) -> cython.int:
-        """The one bounds check."""
-        if n < 0 or n > self.end - self.pos:
-            raise Malformed(self.pos, f"expected {n} more bytes, found {self.end - self.pos}")
-        return 0
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(-1, check=True)
-    def _u8(self) -> cython.int:
-        self._need(1)
-        self.pos += 1
-        return self.p[self.pos - 1]
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(-1, check=True)
-    def _u16(self) -> cython.int:
-        self._need(2)
-        self.pos += 2
-        return (self.p[self.pos - 2] << 8) | self.p[self.pos - 1]
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(-1, check=True)
-    def _vint(self) -> cython.longlong:
-        """An unsigned vint (6.1) as its 64-bit pattern: 2^63 and more come out negative."""
-        first: cython.int
-        extra: cython.int = 0
-        i: cython.int
-        v: cython.ulonglong
-        self._need(1)
-        first = self.p[self.pos]
-        if first < 128:
-            self.pos += 1
-            return first
-        while extra < 8 and first & (128 >> extra):
-            extra += 1
-        self._need(1 + extra)
-        v = first & (127 >> extra)
-        for i in range(1, extra + 1):
-            v = (v << 8) | self.p[self.pos + i]
-        self.pos += 1 + extra
-        return _signed64(v)
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(-1, check=True)
-    def _size(self) -> cython.longlong:
-        """A vint length, checked against what is left."""
-        n: cython.longlong = self._vint()
-        if n < 0 or n > self.end - self.pos:
-            raise Malformed(self.pos, f"a length of {n} bytes, found {self.end - self.pos} left")
-        return n
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(-1, check=True)
-    def _timestamp(self) -> cython.longlong:
-        return _add64(self._vint(), self.min_ts)
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(-1, check=True)
-    def _local(self) -> cython.longlong:
-        """A local deletion time, s (6.5): signed in segment versions 6 and 7, unsigned from 8 on."""
-        v: cython.longlong = _signed32(_add64(self._vint(), self.min_local))
-        if v >= 0:
-            return v
-        return v + 4294967296 if self.unsigned_local else _INVALID_LOCAL
-
-    @cython.cfunc
-    @cython.inline
-    @cython.exceptval(-1, check=True)
-    def _ttl(self) -> cython.longlong:
-        return _signed32(_add64(self._vint(), self.min_ttl))
-
     # --- a section ---------------------------------------------------------------------------------------------
 
     def read(
         self,
         data: bytes,
+        length: cython.Py_ssize_t,
         start: cython.Py_ssize_t,
         base: cython.longlong,
         after: cython.longlong,
@@ -551,76 +1039,280 @@ class Kernel:
         max_rows: cython.Py_ssize_t,
         max_bytes: cython.Py_ssize_t,
     ) -> tuple:
-        """Reads entries of the section `data` from `start` on; the entry ending at index i has position base + i.
+        """Reads entries of a section, the first `length` bytes of `data`, from `start` on; at least `SLACK` bytes must
+        follow. The entry ending at index i has position base + i; those not beyond `after` are passed over.
 
-        Entries whose position is not beyond `after` are passed over. Stops at the section's end, or before the
-        entry that follows `max_rows` rows or `max_bytes` value bytes.
-
-        Returns (next start, state): 0 section done, 1 batch full, 2 a zero size or a rest of under 4 bytes where
-        Cassandra's reader ends the segment, 3 section given up (the last of `failures` says why).
+        Stops at the section's end, behind an entry of a CONTROL table, or before an entry when `max_rows` rows or
+        `max_bytes` bytes of keys and values wait to be taken. Returns (next start, state): DONE, FULL, ENDED (a zero
+        size or a rest of under 4 bytes, where Cassandra's reader ends the segment), _GIVEN_UP (the last of `failures`
+        says why) or CONTROLLED.
         """
-        size: cython.longlong
-        at: cython.Py_ssize_t = start
-        total: cython.Py_ssize_t = len(data)
-        crc: cython.uint
+        state: cython.int
+        if length < 0 or len(data) < length + _PAD or start < 0:
+            raise ValueError(f"expected {length} + {_PAD} bytes and a start inside, found {len(data)} and {start}")
         self.data = data
         self.p = data
+        self.end = length
         self.unsigned_local = unsigned_local
-        self.rows_added = 0
-        self.bytes_added = 0
+        self.at = start
+        self._count_waiting()
         while True:
-            if at == total:
-                return at, 0
-            if total - at < 4:
-                return at, 2
-            size = (self.p[at] << 24) | (self.p[at + 1] << 16) | (self.p[at + 2] << 8) | self.p[at + 3]
+            with cython.nogil:
+                state = self._entries(length, base, after, max_rows, max_bytes)
+            if state == _RESOLVE:
+                if self._resolve():
+                    continue
+                state = _DAMAGED
+            elif state == _DAMAGED or state == _GIVEN_UP:
+                self._damaged()
+            if state != _DAMAGED:
+                return self.at, state
+            self.at += self.size + 12
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _count_waiting(self) -> cython.void:
+        number: cython.Py_ssize_t
+        self.waiting_rows = self.waiting_bytes = 0
+        for number in range(self.table_count):
+            if self.slots[number].wanted:
+                self.waiting_rows += self.slots[number].rows
+                self.waiting_bytes += _bytes_of(self.slots[number])
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _entries(
+        self,
+        length: cython.Py_ssize_t,
+        base: cython.longlong,
+        after: cython.longlong,
+        max_rows: cython.Py_ssize_t,
+        max_bytes: cython.Py_ssize_t,
+    ) -> cython.int:
+        """Entry by entry (5); returns a state."""
+        at: cython.Py_ssize_t = self.at
+        size: cython.Py_ssize_t
+        crc: cython.uint
+        while True:
+            self.at = at
+            if at >= length:
+                return _DONE
+            if length - at < 4:
+                return _ENDED
+            size = _signed32(_be32(self.p, at))
             if size == 0:
-                return at, 2
-            if self.p[at] & 128 or size < _MINIMUM_ENTRY:
-                self.failures.append(
-                    ("section", at, 0, f"entry size expected at least 10, found {_signed32(size)}", None, None)
-                )
-                return at, 3
-            if total - at < 8:
-                self.failures.append(("section", at, 0, "an entry runs past its section", None, None))
-                return at, 3
+                return _ENDED
+            self.size = size
+            if size < 10:
+                return self._bad_entry(1, size, 0)
+            if length - at < 8:
+                return self._bad_entry(2, 0, 0)
             crc = self._crc(0, at, 4)
-            if crc != self._be32(at + 4):
-                self._crc_failure("section", at, 0, "size CRC", self._be32(at + 4), crc)
-                return at, 3
-            if size > total - at - 12:
-                self.failures.append(("section", at, 0, f"an entry of {size} bytes runs past its section", None, None))
-                return at, 3
+            if crc != _be32(self.p, at + 4):
+                return self._bad_entry(3, crc, _be32(self.p, at + 4))
+            if size > length - at - 12:
+                return self._bad_entry(4, size, 0)
             if base + at + size + 12 > after:
-                if self.rows_added >= max_rows or self.bytes_added >= max_bytes:
-                    return at, 1
+                if self.waiting_rows >= max_rows or self.waiting_bytes >= max_bytes:
+                    return _FULL
                 crc = self._crc(crc, at + 8, size)
-                if crc != self._be32(at + 8 + size):
-                    self._crc_failure("entry", at, size, "mutation CRC", self._be32(at + 8 + size), crc)
-                else:
-                    self._entry(at, size, base + at + size + 12)
+                if crc != _be32(self.p, at + 8 + size):
+                    return self._bad_entry(5, crc, _be32(self.p, at + 8 + size))
+                if not self._mutation_at(at + 8, size, base + at + size + 12):
+                    return _RESOLVE if self.error == _COLUMN_LIST and self.error_table >= 0 else _DAMAGED
+                if self.control:
+                    self.at = at + size + 12
+                    return _CONTROLLED
             at += size + 12
 
-    def _crc_failure(self, kind: str, at: int, size: int, what: str, stored: int, computed: int):
-        self.failures.append((kind, at, size, f"{what} expected {computed:08x}, found {stored:08x}", None, None))
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _bad_entry(self, what: cython.int, a: cython.longlong, b: cython.longlong) -> cython.int:
+        self.error = -what
+        self.error_at = self.at
+        self.error_a = a
+        self.error_b = b
+        return _DAMAGED if what == 5 else _GIVEN_UP
+
+    def _damaged(self):
+        """Puts the failure of the entry at `at` on the list."""
+        kind, at, size, table_id = "entry", self.error_at, self.size, None
+        a, b = self.error_a, self.error_b
+        if self.error < 0:
+            kind, size = ("entry", size) if self.error == -5 else ("section", 0)
+            message = (
+                f"entry size expected at least 10, found {a}",
+                "an entry runs past its section",
+                f"size CRC expected {a:08x}, found {b:08x}",
+                f"an entry of {a} bytes runs past its section",
+                f"mutation CRC expected {a:08x}, found {b:08x}",
+            )[-1 - self.error]
+        elif self.error == _TABLE:
+            kind, at, message = "table", self.at, ""
+            table_id = self.data[self.error_at : self.error_at + 16]
+        elif self.error == _MEMORY:
+            raise MemoryError(f"a mutation of {size} bytes")
+        else:
+            message = _MESSAGES[self.error].format(a=a, b=b)
+        self.failures.append((kind, at, size, message, table_id, None))
+
+    def _resolve(self) -> bool:
+        """Makes the plan of the column list at `error_at`; False when it cannot be, and then a failure says why."""
+        columns: TableColumns = self.order[self.error_table]
+        start: cython.Py_ssize_t = self.error_at
+        self.error = 0
+        at: cython.Py_ssize_t = self._vint(start)
+        count: cython.longlong = self.v
+        found = []
+        while count and not self.error:
+            at = self._size(at)
+            name = self.data[at : at + self.v]
+            at += self.v
+            known = columns.names.get(name)
+            if not self.error and known is None:
+                self.failures.append(("column", self.at, self.size, "", columns.table_id, name))
+                return False
+            found.append(known)
+            count -= 1
+        if self.error:
+            self._damaged()
+            return False
+        columns.add_plan(self.data[start:at], found, self.error_static)
+        return True
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _fail(
+        self, code: cython.int, at: cython.Py_ssize_t, a: cython.longlong, b: cython.longlong
+    ) -> cython.Py_ssize_t:
+        """Keeps the first failure; returns the end, so that every read behind it fails too."""
+        if not self.error:
+            self.error = code
+            self.error_at = at
+            self.error_a = a
+            self.error_b = b
+            self.error_table = -1
+        self.v = 0
+        return self.end
 
     @cython.cfunc
     @cython.inline
+    @cython.nogil
     @cython.exceptval(check=False)
-    def _be32(self, at: cython.Py_ssize_t) -> cython.uint:
-        if cython.compiled:
-            return (
-                (cython.cast(cython.uint, self.p[at]) << 24)
-                | (cython.cast(cython.uint, self.p[at + 1]) << 16)
-                | (cython.cast(cython.uint, self.p[at + 2]) << 8)
-                | self.p[at + 3]
-            )
-        return int.from_bytes(self.data[at : at + 4], "big")
+    def _u8(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """A byte into `v`; returns the next position, as all of these do."""
+        if pos >= self.end:
+            return self._fail(_SHORT, pos, 1, self.end - pos)
+        self.v = self.p[pos]
+        return pos + 1
 
     @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _u16(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        if self.end - pos < 2:
+            return self._fail(_SHORT, pos, 2, self.end - pos)
+        self.v = (self.p[pos] << 8) | self.p[pos + 1]
+        return pos + 2
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _vint(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """An unsigned vint (6.1) as its 64-bit pattern: 2^63 and more come out negative."""
+        if pos < self.end and self.p[pos] < 128:
+            self.v = self.p[pos]
+            return pos + 1
+        return self._long_vint(pos)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _long_vint(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        first: cython.int
+        extra: cython.int = 1
+        i: cython.int
+        v: cython.ulonglong
+        if pos >= self.end:
+            return self._fail(_SHORT, pos, 1, 0)
+        first = self.p[pos]
+        while extra < 8 and first & (128 >> extra):
+            extra += 1
+        if self.end - pos < 1 + extra:
+            return self._fail(_SHORT, pos, 1 + extra, self.end - pos)
+        v = first & (127 >> extra)
+        for i in range(1, extra + 1):
+            v = (v << 8) | self.p[pos + i]
+        self.v = _signed64(v)
+        return pos + 1 + extra
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _size(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """A vint length, checked against what is left."""
+        pos = self._vint(pos)
+        if self.v < 0 or self.v > self.end - pos:
+            return self._fail(_LENGTH, pos, self.v, self.end - pos)
+        return pos
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _value_size(self, pos: cython.Py_ssize_t, size: cython.int) -> cython.Py_ssize_t:
+        """The length of a value whose type has the bare length `size`, or -1 for a vint length (6.10)."""
+        if size < 0:
+            return self._size(pos)
+        if size > self.end - pos:
+            return self._fail(_SHORT, pos, size, self.end - pos)
+        self.v = size
+        return pos
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _timestamp(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        pos = self._vint(pos)
+        self.v = _add64(self.v, self.min_ts)
+        return pos
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _local(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """A local deletion time, s (6.5): signed in segment versions 6 and 7, unsigned from 8 on."""
+        pos = self._vint(pos)
+        self.v = _signed32(_add64(self.v, self.min_local))
+        if self.v < 0:
+            self.v = self.v + _WRAP if self.unsigned_local else _INVALID_LOCAL
+        return pos
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _ttl(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        pos = self._vint(pos)
+        self.v = _signed32(_add64(self.v, self.min_ttl))
+        return pos
+
+    @cython.cfunc
+    @cython.nogil
     @cython.exceptval(check=False)
     def _crc(self, crc: cython.uint, at: cython.Py_ssize_t, n: cython.Py_ssize_t) -> cython.uint:
-        """CRC-32 of data[at : at + n], continued from `crc`; slicing-by-8 when compiled, zlib's when not."""
+        """CRC-32 of n bytes at `at`, continued from `crc`; slicing-by-8 when compiled, zlib's when not."""
         if not cython.compiled:
             return zlib.crc32(memoryview(self.data)[at : at + n], crc)
         p: cython.pointer(cython.const[cython.uchar]) = self.p
@@ -656,520 +1348,715 @@ class Kernel:
             at += 1
         return ~c
 
+    # --- storing -----------------------------------------------------------------------------------------------
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _push(
+        self, pool: cython.pointer(Pool), i: cython.Py_ssize_t, pos: cython.Py_ssize_t, n: cython.Py_ssize_t
+    ) -> cython.void:
+        """Makes the input's n bytes at `pos` string i of a pool; those before it that nobody pushed are null."""
+        if pool.filled < i:
+            _fill(pool, i)
+        if pool.size + n + _PAD > pool.cap and not self._room(pool, n):
+            return
+        self._copy(pool, pos, n)
+        pool.ends[i + 1] = pool.size
+        pool.valid[i] = 1
+        pool.filled = i + 1
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _copy(self, pool: cython.pointer(Pool), pos: cython.Py_ssize_t, n: cython.Py_ssize_t) -> cython.void:
+        """Appends to a pool with room; short strings as 16 bytes, which both sides have (`SLACK`)."""
+        if cython.compiled:
+            if n <= 16:
+                memcpy(cython.address(pool.data[pool.size]), cython.address(self.p[pos]), 16)
+            else:
+                memcpy(cython.address(pool.data[pool.size]), cython.address(self.p[pos]), n)
+        else:
+            pool.data[pool.size : pool.size + n] = self.p[pos : pos + n]
+        pool.size += n
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _room(self, pool: cython.pointer(Pool), n: cython.Py_ssize_t) -> cython.bint:
+        if pool.size + n > _LARGEST_POOL:  # Arrow's offsets are 32-bit
+            self._fail(_LARGE, self.error_at, 0, 0)
+            return False
+        if not _grow_data(pool, n):
+            self._fail(_MEMORY, self.error_at, 0, 0)
+            return False
+        return True
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _new_row(self, t: cython.pointer(Table), kind: cython.int) -> cython.bint:
+        """Begins row `t.rows`, with its key, no liveness and no deletion. False when there is no memory."""
+        i: cython.Py_ssize_t
+        n: cython.Py_ssize_t = t.rows
+        if n == t.row_cap and not _grow_rows(t):
+            self._fail(_MEMORY, self.error_at, 0, 0)
+            return False
+        t.kind[n] = kind
+        t.update[n] = self.updates
+        t.position[n] = self.position
+        t.live_ts[n] = _NONE
+        t.live_ttl[n] = 0
+        t.live_local[n] = 0
+        t.del_ts[n] = _NONE
+        t.del_local[n] = 0
+        for i in range(t.key_parts):
+            self._push(t.keys[i], n, self.parts[2 * i], self.parts[2 * i + 1])
+        return True
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _end_row(self, t: cython.pointer(Table)) -> cython.void:
+        t.cell_end[t.rows] = t.cells
+        t.rows += 1
+
     # --- a mutation --------------------------------------------------------------------------------------------
 
     @cython.cfunc
-    def _entry(self, at: cython.Py_ssize_t, size: cython.Py_ssize_t, position: cython.longlong) -> cython.int:
-        """One mutation, all or nothing."""
-        columns: TableColumns
-        value_bytes: cython.Py_ssize_t = 0
-        self.pos = at + 8
-        self.end = at + 8 + size
-        self.position = position
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _mutation_at(self, pos: cython.Py_ssize_t, size: cython.Py_ssize_t, position: cython.longlong) -> cython.bint:
+        """One mutation (6.2), all or nothing; False when it failed, and `error` says why."""
         first_update: cython.longlong = self.updates
-        if self.touched:
-            self.touched.clear()
-        try:
-            if not self._cheap_skip():
-                self._mutation()
-                if self.pos != self.end:
-                    raise Malformed(
-                        self.pos, f"expected the end of the mutation, found {self.end - self.pos} more bytes"
-                    )
-            self.mutations += 1
-        except Unknown as unknown:
-            self._take_back(first_update)
-            kind = "table" if unknown.column is None else "column"
-            self.failures.append((kind, at, size, "", unknown.table_id, unknown.column))
-            return 0
-        except Malformed as malformed:
-            self._take_back(first_update)
-            self.failures.append(("entry", malformed.offset, size, str(malformed), None, None))
-            return 0
-        for columns in self.touched:
-            if columns.wanted:
-                self.rows_added += columns.kind.n - columns.mark_rows
-                value_bytes += columns.value.n
-            else:
-                columns.roll_back()
-        self.bytes_added = value_bytes if value_bytes > self.bytes_added else self.bytes_added
-        return 0
+        self.end = pos + size
+        self.position = position
+        self.touched_count = 0
+        self.stamp += 1
+        self.error = 0
+        self.control = False
+        if not self._cheap_skip(pos):
+            self._updates(pos)
+        if self.error:
+            self._take_back()
+            self.updates = first_update
+            return False
+        self._keep()
+        self.mutations += 1
+        return True
 
     @cython.cfunc
-    def _take_back(self, first_update: cython.longlong) -> cython.int:
-        columns: TableColumns
-        for columns in self.touched:
-            columns.roll_back()
-        self.updates = first_update
-        return 0
-
-    @cython.cfunc
-    @cython.exceptval(-1, check=True)
-    def _cheap_skip(self) -> cython.int:
-        """1 when the mutation has a single update, of a table that nobody wants: nothing need be decoded (8.2)."""
-        self._need(17)
-        if self.p[self.pos] != 1:
-            return 0
-        known = self.tables.get(self.data[self.pos + 1 : self.pos + 17])
-        if known is None or cython.cast(TableColumns, known).wanted:
-            return 0
-        return 1
-
-    @cython.cfunc
-    def _mutation(self) -> cython.int:
-        count: cython.longlong = self._vint()
-        if count < 1 or count > self.end - self.pos:
-            raise Malformed(self.pos, f"expected a number of partition updates, found {count}")
-        while count:
-            self._update()
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _updates(self, pos: cython.Py_ssize_t) -> cython.void:
+        count: cython.longlong
+        pos = self._vint(pos)
+        count = self.v
+        if count < 1 or count > self.end - pos:
+            pos = self._fail(_UPDATES, pos, count, 0)
+        while count and not self.error:
+            pos = self._update(pos)
             count -= 1
-        return 0
+        if pos != self.end:
+            self._fail(_REST, pos, self.end - pos, 0)
 
     @cython.cfunc
-    def _update(self) -> cython.int:
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _take_back(self) -> cython.void:
+        i: cython.Py_ssize_t
+        for i in range(self.touched_count):
+            _roll_back(self.slots[self.touched[i]])
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _keep(self) -> cython.void:
+        """Counts what a good mutation added, and drops what nobody wants of it."""
+        i: cython.Py_ssize_t
+        t: cython.pointer(Table)
+        for i in range(self.touched_count):
+            t = self.slots[self.touched[i]]
+            if t.wanted == _SKIPPED:
+                _roll_back(t)
+                continue
+            self.waiting_rows += t.rows - t.mark_rows
+            self.waiting_bytes += self.size
+            if t.wanted == _CONTROL:
+                self.control = True
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _cheap_skip(self, pos: cython.Py_ssize_t) -> cython.bint:
+        """Whether the mutation has a single update, of a table that nobody wants: nothing need be decoded (8.2)."""
+        number: cython.int
+        if self.p[pos] != 1 or self.end - pos < 17:
+            return False
+        number = self._find(pos + 1)
+        if number < 0 or self.slots[number].wanted != _SKIPPED:
+            return False
+        return True
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _find(self, pos: cython.Py_ssize_t) -> cython.int:
+        """The number of the table whose id is at `pos`, where 16 bytes are; -1 when there is none."""
+        high: cython.ulonglong = _be64(self.p, pos)
+        low: cython.ulonglong = _be64(self.p, pos + 8)
+        if high == self.last_high and low == self.last_low and self.last_number >= 0:
+            return self.last_number
+        number: cython.int = self._look_up(high, low)
+        self.last_high = high
+        self.last_low = low
+        self.last_number = number
+        return number
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _look_up(self, high: cython.ulonglong, low: cython.ulonglong) -> cython.int:
+        at: cython.ulonglong
+        number: cython.int
+        if cython.compiled:
+            at = _hash(high, low) & self.mask
+            while self.index[at]:
+                number = self.index[at] - 1
+                if self.high[number] == high and self.low[number] == low:
+                    return number
+                at = (at + 1) & self.mask
+            return -1
+        return self.numbers.get((high, low), -1)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _update(self, pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """One partition update (6.3)."""
         flags: cython.int
-        static_plan: Plan
-        regular: Plan
-        columns: TableColumns
+        static_plan: cython.Py_ssize_t = 0
+        regular: cython.Py_ssize_t
         rows: cython.Py_ssize_t
-        self._need(16)
-        table_id: bytes = self.data[self.pos : self.pos + 16]
-        known = self.tables.get(table_id)
-        if known is None:
-            raise Unknown(table_id, None)
-        columns = cython.cast(TableColumns, known)
-        self.pos += 16
-        if columns.stamp != self.position or columns not in self.touched:
-            columns.stamp = self.position
-            columns.mark()
-            self.touched.append(columns)
+        number: cython.int
+        t: cython.pointer(Table)
+        if self.end - pos < 16:
+            return self._fail(_SHORT, pos, 16, self.end - pos)
+        number = self._find(pos)
+        if number < 0:
+            return self._fail(_TABLE, pos, 0, 0)
+        t = self.slots[number]
+        if t.stamp != self.stamp:
+            t.stamp = self.stamp
+            t.mark_rows = t.rows
+            t.mark_cells = t.cells
+            t.mark_ranges = t.ranges.size
+            self.touched[self.touched_count] = number
+            self.touched_count += 1
         self.updates += 1
-        self._split_key(columns)
-        rows = columns.kind.n
-        flags = self._u8()
+        pos = self._split_key(t, pos + 16)
+        rows = t.rows
+        pos = self._u8(pos)
+        flags = self.v
         if flags & 0x02:
-            raise Malformed(self.pos - 1, "a reversed update")
+            return self._fail(_REVERSED, pos - 1, 0, 0)
         if not flags & 0x01:
-            self.min_ts = _add64(self._vint(), _EPOCH_MICROS)
-            self.min_local = _add64(self._vint(), _EPOCH_SECONDS)
-            self.min_ttl = self._vint()
-            static_plan = self._column_list(columns, True) if flags & 0x08 else None
-            regular = self._column_list(columns, False)
-            if flags & 0x04:
-                self._row_head(columns, PARTITION)
-                self._push_deletion(columns)
-                self._end_row(columns)
+            pos = self._vint(pos)
+            self.min_ts = _add64(self.v, _EPOCH_MICROS)
+            pos = self._vint(pos)
+            self.min_local = _add64(self.v, _EPOCH_SECONDS)
+            pos = self._vint(pos)
+            self.min_ttl = self.v
             if flags & 0x08:
-                self._static_row(columns, static_plan)
+                pos = self._column_list(t, number, pos, True)
+                static_plan = self.v
+            pos = self._column_list(t, number, pos, False)
+            regular = self.v
+            if self.error:
+                return pos
+            if flags & 0x04 and self._new_row(t, _PARTITION):
+                pos = self._deletion(t, pos)
+                self._end_row(t)
+            if flags & 0x08:
+                pos = self._static_row(t, t.plans[static_plan], pos)
             if flags & 0x10:
-                self._vint()
-            self._rows(columns, regular)
-        if columns.kind.n == rows:
-            self._row_head(columns, NOTHING)
-            self._no_deletion(columns)
-            self._end_row(columns)
-        return 0
+                pos = self._vint(pos)
+            pos = self._rows(t, t.plans[regular], pos)
+        if t.rows == rows and not self.error and self._new_row(t, _NOTHING):
+            self._end_row(t)
+        return pos
 
     @cython.cfunc
-    def _split_key(self, columns: TableColumns) -> cython.int:
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _split_key(self, t: cython.pointer(Table), pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """The partition key's parts as (start, length) pairs in `parts`; composite keys as in section 7."""
-        n: cython.longlong = self._size()
-        stop: cython.Py_ssize_t = self.pos + n
+        stop: cython.Py_ssize_t
         length: cython.Py_ssize_t
         part: cython.Py_ssize_t
-        self.parts.n = 0
-        if columns.key_parts == 1:
-            self.parts.push(self.pos)
-            self.parts.push(n)
-            self.pos = stop
-            return 0
-        for part in range(columns.key_parts):
-            length = self._u16()
-            if length + 1 > stop - self.pos:
-                raise Malformed(self.pos, f"part {part + 1} of the partition key runs past the key")
-            self.parts.push(self.pos)
-            self.parts.push(length)
-            self.pos += length + 1
-        if self.pos != stop:
-            raise Malformed(self.pos, f"expected {columns.key_parts} parts of the partition key, found more")
-        return 0
+        pos = self._size(pos)
+        stop = pos + self.v
+        if t.key_parts == 1:
+            self.parts[0] = pos
+            self.parts[1] = stop - pos
+            return stop
+        for part in range(t.key_parts):
+            pos = self._u16(pos)
+            length = self.v
+            if length + 1 > stop - pos:
+                return self._fail(_KEY_RUNS, pos, part + 1, 0)
+            self.parts[2 * part] = pos
+            self.parts[2 * part + 1] = length
+            pos += length + 1
+        if pos != stop:
+            return self._fail(_KEY_MORE, pos, t.key_parts, 0)
+        return pos
 
     @cython.cfunc
-    def _column_list(self, columns: TableColumns, static: cython.bint) -> Plan:
-        """A header's column list; a list is self-delimiting, so equal leading bytes are an equal list."""
-        last: Plan = columns.last_static if static else columns.last_regular
-        n: cython.Py_ssize_t = len(last.raw)
-        start: cython.Py_ssize_t = self.pos
-        raw: cython.pointer(cython.const[cython.uchar]) = last.raw
-        size: cython.longlong
-        if n <= self.end - start:
-            if cython.compiled:
-                if memcmp(cython.address(self.p[start]), raw, n) == 0:
-                    self.pos += n
-                    return last
-            elif self.data[start : start + n] == last.raw:
-                self.pos += n
-                return last
-        count: cython.longlong = self._vint()
-        names = []
-        if count < 0 or count > self.end - self.pos:
-            raise Malformed(start, f"expected a number of columns, found {count}")
-        while count:
-            size = self._size()
-            names.append(self.data[self.pos : self.pos + size])
-            self.pos += size
-            count -= 1
-        return columns.plan(self.data[start : self.pos], names, static)
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _column_list(
+        self, t: cython.pointer(Table), number: cython.int, pos: cython.Py_ssize_t, static: cython.bint
+    ) -> cython.Py_ssize_t:
+        """The number of the plan of a header's column list into `v`; a list that is not known goes to `_resolve`.
+
+        A list is self-delimiting, so equal leading bytes are an equal list.
+        """
+        i: cython.Py_ssize_t
+        last: cython.Py_ssize_t = t.last_static if static else t.last_regular
+        if last >= 0 and self._is_list(t.plans[last], pos):
+            self.v = last
+            return pos + t.plans[last].raw_size
+        for i in range(t.plan_count):
+            if self._is_list(t.plans[i], pos):
+                if static:
+                    t.last_static = i
+                else:
+                    t.last_regular = i
+                self.v = i
+                return pos + t.plans[i].raw_size
+        self._vint(pos)
+        if self.error:
+            return self.end
+        if self.v < 0 or self.v > self.end - pos:
+            return self._fail(_COLUMN_LIST, pos, self.v, 0)
+        self._fail(_COLUMN_LIST, pos, 0, 0)
+        self.error_table = number
+        self.error_static = static
+        return self.end
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _is_list(self, plan: cython.pointer(Plan), pos: cython.Py_ssize_t) -> cython.bint:
+        if plan.raw_size > self.end - pos:
+            return False
+        if cython.compiled:
+            return memcmp(cython.address(self.p[pos]), plan.raw, plan.raw_size) == 0
+        return self.p[pos : pos + plan.raw_size] == plan.raw
 
     # --- rows --------------------------------------------------------------------------------------------------
 
     @cython.cfunc
-    def _row_head(self, columns: TableColumns, kind: cython.int) -> cython.int:
-        """A row with the partition key, no clustering, no liveness; the deletion is the caller's."""
-        blobs: Blobs
-        i: cython.Py_ssize_t
-        self._row_key(columns, kind)
-        for i in range(columns.clustering.n):
-            blobs = columns.prefix[i]
-            blobs.push_null()
-        columns.live_ts.push(NO_TIMESTAMP)
-        columns.live_ttl.push(0)
-        columns.live_local.push(0)
-        return 0
-
-    @cython.cfunc
     @cython.inline
-    def _row_key(self, columns: TableColumns, kind: cython.int) -> cython.int:
-        blobs: Blobs
-        i: cython.Py_ssize_t
-        columns.kind.push(kind)
-        columns.update.push(self.updates)
-        columns.position.push(self.position)
-        for i in range(columns.key_parts):
-            blobs = columns.keys[i]
-            blobs.push(self.p, self.parts.p[2 * i], self.parts.p[2 * i + 1])
-        return 0
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _deletion(self, t: cython.pointer(Table), pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """A deletion time (6.4) of the row that was begun: timestamp, then local deletion time."""
+        pos = self._timestamp(pos)
+        t.del_ts[t.rows] = self.v
+        pos = self._local(pos)
+        t.del_local[t.rows] = self.v
+        return pos
 
     @cython.cfunc
-    @cython.inline
-    def _end_row(self, columns: TableColumns) -> cython.int:
-        return columns.cell_end.push(columns.column.n)
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _static_row(
+        self, t: cython.pointer(Table), plan: cython.pointer(Plan), pos: cython.Py_ssize_t
+    ) -> cython.Py_ssize_t:
+        flags: cython.int
+        pos = self._u8(pos)
+        flags = self.v
+        if flags & 0x80:
+            pos = self._u8(pos)
+        if not flags & 0x80 or not self.v & 0x01:
+            return self._fail(_NOT_STATIC, pos - 1, flags, 0)
+        if not self._new_row(t, _STATIC):
+            return self.end
+        return self._row_body(t, plan, pos, flags)
 
     @cython.cfunc
-    @cython.inline
-    def _no_deletion(self, columns: TableColumns) -> cython.int:
-        columns.del_ts.push(NO_TIMESTAMP)
-        return columns.del_local.push(0)
-
-    @cython.cfunc
-    @cython.inline
-    def _push_deletion(self, columns: TableColumns) -> cython.int:
-        """A deletion time (6.4): timestamp, then local deletion time."""
-        columns.del_ts.push(self._timestamp())
-        return columns.del_local.push(self._local())
-
-    @cython.cfunc
-    def _static_row(self, columns: TableColumns, plan: Plan) -> cython.int:
-        flags: cython.int = self._u8()
-        if not flags & 0x80 or not self._u8() & 0x01:
-            raise Malformed(self.pos - 1, f"expected a static row, found row flags {flags:02x}")
-        self._row_head_static(columns)
-        return self._row_body(columns, plan, flags, columns.column.n)
-
-    @cython.cfunc
-    def _row_head_static(self, columns: TableColumns) -> cython.int:
-        blobs: Blobs
-        i: cython.Py_ssize_t
-        self._row_key(columns, STATIC)
-        for i in range(columns.clustering.n):
-            blobs = columns.prefix[i]
-            blobs.push_null()
-        return 0
-
-    @cython.cfunc
-    def _rows(self, columns: TableColumns, plan: Plan) -> cython.int:
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _rows(self, t: cython.pointer(Table), plan: cython.pointer(Plan), pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Rows and range tombstone markers until the end of the partition."""
         flags: cython.int
-        opened: object = None
-        while True:
-            flags = self._u8()
-            if flags & 0x01:
+        opened: cython.Py_ssize_t = -1  # where the bound lies that opened a range tombstone
+        inclusive: cython.int = 0
+        kind: cython.int
+        bound: cython.Py_ssize_t
+        while not self.error:
+            pos = self._u8(pos)
+            flags = self.v
+            if self.error or flags & 0x01:
                 break
             if flags & 0x02:
-                opened = self._marker(columns, opened)
+                pos = self._u8(pos)
+                kind = self.v
+                bound = pos
+                pos = self._marker(t, pos, kind, opened, inclusive)
+                opened = -1 if kind == 0 or kind == 6 else bound
+                inclusive = kind == 1 or kind == 2
                 continue
-            if flags & 0x80 and self._u8() & 0x01:
-                raise Malformed(self.pos - 1, "a static row among the rows")
-            self._row_key(columns, ROW)
-            self._clustering(columns)
-            self._row_body(columns, plan, flags, columns.column.n)
-        if opened is not None:
-            raise Malformed(self.pos, "a range tombstone that is opened and never closed")
-        return 0
+            if flags & 0x80:
+                pos = self._u8(pos)
+                if self.v & 0x01:
+                    return self._fail(_STATIC_AMONG, pos - 1, 0, 0)
+            if self._new_row(t, _ROW):
+                pos = self._clustering(t, pos)
+                pos = self._row_body(t, plan, pos, flags)
+        if opened >= 0:
+            return self._fail(_NOT_CLOSED, pos, 0, 0)
+        return pos
 
     @cython.cfunc
-    def _clustering(self, columns: TableColumns) -> cython.int:
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _clustering(self, t: cython.pointer(Table), pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """All clustering values (6.7): a header vint of two bits per value for each 32."""
         header: cython.longlong = 0
         i: cython.Py_ssize_t
-        n: cython.longlong
-        blobs: Blobs
-        for i in range(columns.clustering.n):
+        for i in range(t.clusterings):
             if i % 32 == 0:
-                header = self._vint()
-            blobs = columns.prefix[i]
+                pos = self._vint(pos)
+                header = self.v
             if header & 2:
-                blobs.push_null()
+                pass  # null: what nobody pushes
             elif header & 1:
-                blobs.push(self.p, self.pos, 0)
+                self._push(t.prefix[i], t.rows, pos, 0)
             else:
-                n = columns.clustering.p[i]
-                if n < 0:
-                    n = self._size()
-                else:
-                    self._need(n)
-                blobs.push(self.p, self.pos, n)
-                self.pos += n
+                pos = self._value_size(pos, t.clustering_sizes[i])
+                self._push(t.prefix[i], t.rows, pos, self.v)
+                pos += self.v
             header >>= 2
-        return 0
+        return pos
 
     @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
     def _row_body(
-        self, columns: TableColumns, plan: Plan, flags: cython.int, first_cell: cython.Py_ssize_t
-    ) -> cython.int:
+        self, t: cython.pointer(Table), plan: cython.pointer(Plan), pos: cython.Py_ssize_t, flags: cython.int
+    ) -> cython.Py_ssize_t:
         """Liveness, deletion, cells (6.6); a row that says nothing, dropped columns taken out, is taken back."""
-        live_ts: cython.longlong = NO_TIMESTAMP
-        live_ttl: cython.longlong = 0
-        live_local: cython.longlong = 0
+        first_cell: cython.Py_ssize_t = t.cells
+        n: cython.Py_ssize_t = t.rows
         i: cython.Py_ssize_t
-        bits: cython.longlong
+        bits: cython.longlong = 0
+        self.live_ts = _NONE
+        self.live_ttl = 0
+        self.live_local = 0
         if flags & 0x04:
-            live_ts = self._timestamp()
+            pos = self._timestamp(pos)
+            self.live_ts = self.v
+            t.live_ts[n] = self.v
             if flags & 0x08:
-                live_ttl = self._ttl()
-                live_local = self._local()
-        columns.live_ts.push(live_ts)
-        columns.live_ttl.push(live_ttl)
-        columns.live_local.push(live_local)
+                pos = self._ttl(pos)
+                self.live_ttl = self.v
+                t.live_ttl[n] = self.v
+                pos = self._local(pos)
+                self.live_local = self.v
+                t.live_local[n] = self.v
         if flags & 0x10:
-            self._push_deletion(columns)
-        else:
-            self._no_deletion(columns)
-        bits = 0 if flags & 0x20 else self._vint()
+            pos = self._deletion(t, pos)
+        if not flags & 0x20:
+            pos = self._vint(pos)
+            bits = self.v
         if bits == 0:
-            for i in range(plan.n):
-                self._column(columns, plan, i, flags, live_ts, live_ttl, live_local)
-        elif plan.n < 64:
-            if bits < 0 or bits >> plan.n:
-                raise Malformed(self.pos, f"a column subset of {plan.n} columns with bits beyond them")
-            for i in range(plan.n):
+            for i in range(plan.count):
+                pos = self._numbered(t, plan, i, pos, flags)
+        elif plan.count < 64:
+            if bits < 0 or bits >> plan.count:
+                return self._fail(_SUBSET, pos, plan.count, 0)
+            for i in range(plan.count):
                 if not (bits >> i) & 1:
-                    self._column(columns, plan, i, flags, live_ts, live_ttl, live_local)
+                    pos = self._numbered(t, plan, i, pos, flags)
         else:
-            self._large_subset(columns, plan, bits, flags, live_ts, live_ttl, live_local)
-        if columns.column.n == first_cell and live_ts == NO_TIMESTAMP and not flags & 0x10:
-            self._forget_row(columns, first_cell)
-            return 0
-        return self._end_row(columns)
+            pos = self._large_subset(t, plan, bits, pos, flags)
+        if self.error:
+            return self.end
+        if t.cells == first_cell and self.live_ts == _NONE and not flags & 0x10:
+            _cut(t, n, first_cell)
+        else:
+            self._end_row(t)
+        return pos
 
     @cython.cfunc
-    def _forget_row(self, columns: TableColumns, first_cell: cython.Py_ssize_t) -> cython.int:
-        columns.cut(columns.kind.n - 1, first_cell)
-        return 0
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _numbered(
+        self,
+        t: cython.pointer(Table),
+        plan: cython.pointer(Plan),
+        i: cython.Py_ssize_t,
+        pos: cython.Py_ssize_t,
+        flags: cython.int,
+    ) -> cython.Py_ssize_t:
+        """What a row holds of column i of the list."""
+        if cython.compiled:
+            return self._column(t, cython.address(plan.columns[i]), pos, flags)
+        return self._column(t, plan.columns[i], pos, flags)
 
     @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
     def _large_subset(
         self,
-        columns: TableColumns,
-        plan: Plan,
+        t: cython.pointer(Table),
+        plan: cython.pointer(Plan),
         missing: cython.longlong,
+        pos: cython.Py_ssize_t,
         flags: cython.int,
-        live_ts: cython.longlong,
-        live_ttl: cython.longlong,
-        live_local: cython.longlong,
-    ) -> cython.int:
-        """A subset of 64 or more columns (6.8): the present ones by index, or the missing ones, ascending."""
-        present: cython.longlong = plan.n - missing
-        i: cython.longlong = 0
-        index: cython.longlong
-        count: cython.longlong
+    ) -> cython.Py_ssize_t:
+        """A subset of 64 or more columns (6.8): the present ones by index, or the missing ones, ascending.
+
+        The indexes stand together before the cells, so they are read a second time while the cells are."""
+        present: cython.longlong = plan.count - missing
+        listed: cython.longlong
+        indexes: cython.Py_ssize_t = pos
+        i: cython.longlong
+        index: cython.longlong = -1
+        left: cython.longlong
         if missing < 0 or present < 0:
-            raise Malformed(self.pos, f"{missing} missing columns of {plan.n}")
-        listed_present: cython.bint = present < plan.n // 2
-        indexes = []
-        count = present if listed_present else missing
-        while count:
-            index = self._vint()
-            if index < i or index >= plan.n:
-                raise Malformed(self.pos, f"column index {index} of {plan.n}, expected at least {i}")
-            indexes.append(index)
-            i = index + 1
-            count -= 1
-        if not listed_present:
-            gone = set(indexes)
-            indexes = [k for k in range(plan.n) if k not in gone]
-        for k in indexes:
-            self._column(columns, plan, k, flags, live_ts, live_ttl, live_local)
-        return 0
+            return self._fail(_MISSING, pos, missing, plan.count)
+        listed = present if present < plan.count // 2 else missing
+        left = listed
+        while left and not self.error:
+            pos = self._vint(pos)
+            if self.v <= index or self.v >= plan.count:
+                return self._fail(_INDEX, pos, self.v, plan.count)
+            index = self.v
+            left -= 1
+        index = -1
+        left = listed
+        for i in range(plan.count):
+            if index < i and left:
+                indexes = self._vint(indexes)
+                index = self.v
+                left -= 1
+            if (index == i) == (present < plan.count // 2):
+                pos = self._numbered(t, plan, i, pos, flags)
+        return pos
 
     # --- cells -------------------------------------------------------------------------------------------------
 
     @cython.cfunc
     @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
     def _column(
-        self,
-        columns: TableColumns,
-        plan: Plan,
-        i: cython.Py_ssize_t,
-        flags: cython.int,
-        live_ts: cython.longlong,
-        live_ttl: cython.longlong,
-        live_local: cython.longlong,
-    ) -> cython.int:
-        count: cython.longlong
-        if not plan.multi.p[i]:
-            return self._cell(columns, plan, i, live_ts, live_ttl, live_local)
-        if flags & 0x40:
-            self._column_deletion(columns, plan, i)
-        count = self._vint()
-        if count < 0 or count > self.end - self.pos:
-            raise Malformed(self.pos, f"expected a number of cells, found {count}")
-        while count:
-            self._cell(columns, plan, i, live_ts, live_ttl, live_local)
-            count -= 1
-        return 0
+        self, t: cython.pointer(Table), column: cython.pointer(Column), pos: cython.Py_ssize_t, flags: cython.int
+    ) -> cython.Py_ssize_t:
+        if column.multi:
+            return self._multi_cell(t, column, pos, flags)
+        return self._cell(t, column, pos)
 
     @cython.cfunc
-    def _column_deletion(self, columns: TableColumns, plan: Plan, i: cython.Py_ssize_t) -> cython.int:
-        ts: cython.longlong = self._timestamp()
-        local: cython.longlong = self._local()
-        if ts != NO_TIMESTAMP and ts > plan.dropped.p[i]:
-            columns.column.push(plan.ids.p[i])
-            columns.cell_kind.push(COLUMN_DELETION)
-            columns.cell_ts.push(ts)
-            columns.cell_ttl.push(0)
-            columns.cell_local.push(local)
-            columns.path.push_null()
-            columns.value.push_null()
-        return 0
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _multi_cell(
+        self, t: cython.pointer(Table), column: cython.pointer(Column), pos: cython.Py_ssize_t, flags: cython.int
+    ) -> cython.Py_ssize_t:
+        """The deletion of a whole column, where the row has such, and its cells."""
+        count: cython.longlong
+        if flags & 0x40:
+            pos = self._column_deletion(t, column, pos)
+        pos = self._vint(pos)
+        count = self.v
+        if count < 0 or count > self.end - pos:
+            return self._fail(_CELLS, pos, count, 0)
+        while count and not self.error:
+            pos = self._cell(t, column, pos)
+            count -= 1
+        return pos
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _column_deletion(
+        self, t: cython.pointer(Table), column: cython.pointer(Column), pos: cython.Py_ssize_t
+    ) -> cython.Py_ssize_t:
+        ts: cython.longlong
+        pos = self._timestamp(pos)
+        ts = self.v
+        pos = self._local(pos)
+        if ts != _NONE and ts > column.dropped and self._cell_room(t):
+            t.column[t.cells] = column.id
+            t.cell_kind[t.cells] = _COLUMN_DELETION
+            t.cell_ts[t.cells] = ts
+            t.cell_ttl[t.cells] = 0
+            t.cell_local[t.cells] = self.v
+            t.cells += 1
+        return pos
 
     @cython.cfunc
     @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _cell_room(self, t: cython.pointer(Table)) -> cython.bint:
+        if t.cells == t.cell_cap and not _grow_cells(t):
+            self._fail(_MEMORY, self.error_at, 0, 0)
+            return False
+        return True
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
     def _cell(
-        self,
-        columns: TableColumns,
-        plan: Plan,
-        i: cython.Py_ssize_t,
-        live_ts: cython.longlong,
-        live_ttl: cython.longlong,
-        live_local: cython.longlong,
-    ) -> cython.int:
+        self, t: cython.pointer(Table), column: cython.pointer(Column), pos: cython.Py_ssize_t
+    ) -> cython.Py_ssize_t:
         """One cell (6.9): flags, timestamp, local deletion time, TTL, path, value."""
-        flags: cython.int = self._u8()
-        kind: cython.int = flags & 3
-        ts: cython.longlong = live_ts
-        ttl: cython.longlong = 0
-        local: cython.longlong = 0
+        flags: cython.int
+        kind: cython.int
+        ts: cython.longlong = self.live_ts
+        ttl: cython.int = 0
+        local: cython.uint = 0
         path: cython.Py_ssize_t = 0
-        path_size: cython.longlong = 0
-        size: cython.longlong = 0
+        path_size: cython.Py_ssize_t = 0
+        size: cython.Py_ssize_t = 0
+        n: cython.Py_ssize_t = t.cells
+        pos = self._u8(pos)
+        flags = self.v
+        kind = flags & 3
         if kind == 3:
-            raise Malformed(self.pos - 1, "a cell that is both tombstone and expiring")
+            return self._fail(_BOTH, pos - 1, 0, 0)
         if not flags & 0x08:
-            ts = self._timestamp()
-        elif live_ts == NO_TIMESTAMP:
-            raise Malformed(self.pos - 1, "a cell with the row's timestamp in a row that has none")
+            pos = self._timestamp(pos)
+            ts = self.v
+        elif ts == _NONE:
+            return self._fail(_NO_ROW_TIME, pos - 1, 0, 0)
         if kind:
             if flags & 0x10:
-                local = live_local
-                ttl = live_ttl if kind == EXPIRING else 0
+                local = self.live_local
+                ttl = self.live_ttl if kind == _EXPIRING else 0
             else:
-                local = self._local()
-                if kind == EXPIRING:
-                    ttl = self._ttl()
-        if plan.multi.p[i]:
-            path_size = self._size()
-            path = self.pos
-            self.pos += path_size
+                pos = self._local(pos)
+                local = self.v
+                if kind == _EXPIRING:
+                    pos = self._ttl(pos)
+                    ttl = self.v
+        if column.multi:
+            pos = self._size(pos)
+            path = pos
+            path_size = self.v
+            pos += path_size
         if not flags & 0x04:
-            size = plan.sizes.p[i]
-            if size < 0:
-                size = self._size()
-            else:
-                self._need(size)
-        if ts > plan.dropped.p[i]:
-            columns.column.push(plan.ids.p[i])
-            columns.cell_kind.push(kind)
-            columns.cell_ts.push(ts)
-            columns.cell_ttl.push(ttl)
-            columns.cell_local.push(local)
-            if plan.multi.p[i]:
-                columns.path.push(self.p, path, path_size)
-            else:
-                columns.path.push_null()
-            if kind == TOMBSTONE:
-                columns.value.push_null()
-            else:
-                columns.value.push(self.p, self.pos, size)
-        self.pos += size
-        return 0
+            pos = self._value_size(pos, column.size)
+            size = self.v
+        if self.error:
+            return self.end
+        if ts > column.dropped and self._cell_room(t):
+            t.column[n] = column.id
+            t.cell_kind[n] = kind
+            t.cell_ts[n] = ts
+            t.cell_ttl[n] = ttl
+            t.cell_local[n] = local
+            if column.multi:
+                self._push(t.path, n, path, path_size)
+            if kind != _TOMBSTONE:
+                self._push(t.value, n, pos, size)
+            t.cells = n + 1
+        return pos + size
 
     # --- range tombstones --------------------------------------------------------------------------------------
 
     @cython.cfunc
-    def _marker(self, columns: TableColumns, opened: object) -> object:
-        """A bound or a boundary (6.7); returns the open one: (values, inclusive, timestamp, local) or None."""
-        kind: cython.int = self._u8()
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _marker(
+        self,
+        t: cython.pointer(Table),
+        pos: cython.Py_ssize_t,
+        kind: cython.int,
+        opened: cython.Py_ssize_t,
+        inclusive: cython.int,
+    ) -> cython.Py_ssize_t:
+        """A bound or a boundary (6.7) at `pos`; `opened` is where the bound lies that is open, or -1. A range becomes
+        a row where it is closed."""
+        bound: cython.Py_ssize_t = pos
         if kind > 7 or kind == 3 or kind == 4:
-            raise Malformed(self.pos - 1, f"expected a bound, found kind {kind}")
-        values = self._bound(columns)
-        ts: cython.longlong = self._timestamp()
-        local: cython.longlong = self._local()
+            return self._fail(_BOUND, pos - 1, kind, 0)
+        pos = self._bound(t, pos)
         if kind == 1 or kind == 7:
-            if opened is not None:
-                raise Malformed(self.pos, "a range tombstone opened inside another")
-            return values, kind == 1, ts, local
-        if opened is None:
-            raise Malformed(self.pos, "a range tombstone closed that was never opened")
-        self._row_head(columns, RANGE)
-        columns.del_ts.push(ts)
-        columns.del_local.push(local)
-        self._end_row(columns)
-        columns.ranges.append((opened[0], opened[1], values, kind == 5 or kind == 6))
-        if kind == 0 or kind == 6:
-            return None
-        ts = self._timestamp()
-        local = self._local()
-        return values, kind == 2, ts, local
+            if opened >= 0:
+                return self._fail(_OPENED, pos, 0, 0)
+            pos = self._timestamp(pos)
+            return self._local(pos)
+        if opened < 0:
+            return self._fail(_NOT_OPENED, pos, 0, 0)
+        if self.error or not self._new_row(t, _RANGE):
+            return self.end
+        self._push_range(t, opened, inclusive, bound, pos, kind == 5 or kind == 6)
+        pos = self._deletion(t, pos)
+        self._end_row(t)
+        if kind == 2 or kind == 5:
+            pos = self._timestamp(pos)
+            pos = self._local(pos)
+        return pos
 
     @cython.cfunc
-    def _bound(self, columns: TableColumns) -> object:
-        """The values of a bound: a 2-byte count, then a clustering prefix of that many."""
-        count: cython.int = self._u16()
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _bound(self, t: cython.pointer(Table), pos: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Passes over the values of a bound: a 2-byte count, then a clustering prefix of that many."""
+        count: cython.Py_ssize_t
         i: cython.Py_ssize_t
         header: cython.longlong = 0
-        n: cython.longlong
-        if count > columns.clustering.n:
-            raise Malformed(self.pos, f"a bound of {count} values, the table has {columns.clustering.n}")
-        values = []
+        pos = self._u16(pos)
+        count = self.v
+        if count > t.clusterings:
+            return self._fail(_BOUND_VALUES, pos, count, t.clusterings)
         for i in range(count):
             if i % 32 == 0:
-                header = self._vint()
-            if header & 2:
-                values.append(None)
-            elif header & 1:
-                values.append(b"")
-            else:
-                n = columns.clustering.p[i]
-                if n < 0:
-                    n = self._size()
-                else:
-                    self._need(n)
-                values.append(self.data[self.pos : self.pos + n])
-                self.pos += n
+                pos = self._vint(pos)
+                header = self.v
+            if not header & 3:
+                pos = self._value_size(pos, t.clustering_sizes[i])
+                pos += self.v
             header >>= 2
-        return values
+        return pos
 
-
-_make_crc_table()
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _push_range(
+        self,
+        t: cython.pointer(Table),
+        start: cython.Py_ssize_t,
+        start_inclusive: cython.int,
+        end: cython.Py_ssize_t,
+        stop: cython.Py_ssize_t,
+        end_inclusive: cython.int,
+    ) -> cython.void:
+        """A record of two bounds as they were written: inclusive or not, two 4-byte lengths, their bytes."""
+        pool: cython.pointer(Pool) = t.ranges
+        first: cython.Py_ssize_t = self._bound(t, start) - start  # read before, so it does not fail
+        second: cython.Py_ssize_t = stop - end
+        at: cython.Py_ssize_t = pool.size
+        if at + first + second + 10 + 2 * _PAD > pool.cap and not self._room(pool, first + second + 10 + _PAD):
+            return
+        pool.data[at] = start_inclusive != 0
+        pool.data[at + 1] = end_inclusive != 0
+        _put32(pool.data, at + 2, first)
+        _put32(pool.data, at + 6, second)
+        pool.size += 10
+        self._copy(pool, start, first)
+        self._copy(pool, end, second)

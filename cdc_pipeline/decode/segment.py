@@ -13,6 +13,7 @@ from typing import Any
 from cdc_pipeline.change import parse_segment_name
 from cdc_pipeline.decode.compression import LARGEST_SECTION, decompressor
 from cdc_pipeline.decode.encryption import KeyProvider, decrypt_section
+from cdc_pipeline.decode.section_cy import SLACK
 from cdc_pipeline.errors import ConfigurationError, HeaderError, MarkerError, SectionError, UnsupportedVersion
 
 VERSIONS = (6, 7, 8)
@@ -36,16 +37,18 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section: where its marker lies in the file, its logical start (3.5), and its entries."""
+    """A section: where its marker lies in the file, its logical start (3.5), and its entries, the first `length` bytes
+    of `data`, which goes on for at least `SLACK` bytes."""
 
     file_offset: int
     logical_start: int
     data: bytes
+    length: int
 
     @property
     def logical_end(self) -> int:
         """The logical position behind its last byte."""
-        return self.logical_start + _MARKER + len(self.data)
+        return self.logical_start + _MARKER + self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class SegmentFile:
         self._fd = os.open(path, os.O_RDONLY)
         try:
             self.header = self._read_header()
+            self._size = 0
+            self._at = self._logical = self.header.length
             self.overhead, self._body = _body_reader(self.name, self.header, keys)
         except BaseException:
             os.close(self._fd)
@@ -83,11 +88,14 @@ class SegmentFile:
     def sections(self, after: int = 0, until: int | None = None) -> Iterator[Section | Unreadable]:
         """The sections in order that end beyond the logical position `after` and not beyond `until`.
 
+        A section that was passed does not come again, nor is it read again: on a segment that is still written, further
+        calls go on where the last one stood.
+
         A section that cannot be decompressed comes as `Unreadable` and the walk goes on, as Cassandra's does; a damaged
         marker comes as the last one.
         """
-        at = logical = self.header.length
-        while until is None or logical < until:
+        while until is None or self._logical < until:
+            at, logical = self._at, self._logical
             try:
                 following = self._next_marker(at)
             except MarkerError as error:
@@ -101,23 +109,29 @@ class SegmentFile:
             logical_end = logical + _MARKER + length
             if until is not None and logical_end > until:
                 return
+            self._at, self._logical = following, logical_end
             if logical_end > after:
                 yield self._section(at, following, logical, logical_end)
-            logical, at = logical_end, following
 
     def _section(self, at: int, following: int, logical: int, logical_end: int) -> Section | Unreadable:
+        if not self.overhead:  # what lies behind it in the file serves as slack
+            length = following - at - _MARKER
+            data = self._pread(at + _MARKER, length + SLACK)
+            missing = length + SLACK - len(data)
+            return Section(at, logical, data + bytes(missing) if missing else data, length)
         try:
             data = self._body(self._pread(at + _MARKER, following - at - _MARKER))
         except ValueError as error:
             found = SectionError(self.name, at, f"a section that cannot be read: {error}")
             return Unreadable(found, logical_end)
-        return Section(at, logical, data)
+        return Section(at, logical, data + bytes(SLACK), len(data))
 
     def _next_marker(self, at: int) -> int | None:
         """Where the section that starts at marker `at` ends; None at a clean end (3.1)."""
-        size = self.size
-        if size - at < _MARKER:
-            return None
+        if self._size - at < _MARKER:
+            self._size = self.size
+            if self._size - at < _MARKER:
+                return None
         raw = self._pread(at, _MARKER)
         following = int.from_bytes(raw[:4], "big")
         found = int.from_bytes(raw[4:], "big")
@@ -128,8 +142,10 @@ class SegmentFile:
             if following == 0 and found == 0:
                 return None
             raise MarkerError(self.name, at, "marker CRC", expected=f"{expected:08x}", found=f"{found:08x}")
-        if not at + _MARKER <= following <= size:
-            expected_range = f"{at + _MARKER} to {size}"
+        if following > self._size:
+            self._size = self.size
+        if not at + _MARKER <= following <= self._size:
+            expected_range = f"{at + _MARKER} to {self._size}"
             raise MarkerError(self.name, at, "next marker at", expected=expected_range, found=following)
         return following
 

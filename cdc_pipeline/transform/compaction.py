@@ -135,11 +135,15 @@ class _CellColumns:
         self.column = cells.column("column").to_numpy()
         self.ts = cells.column("ts").to_numpy()
         self.kind = cells.column("kind").to_numpy()
-        local = cells.column("local").to_numpy()
-        self.x = np.where(self.kind == CellKind.EXPIRING, expiring_x(local, cells.column("ttl").to_numpy()), 0)
+        self.x = np.where(self.kind == CellKind.EXPIRING, expiring_x(_longs(cells, "local"), _longs(cells, "ttl")), 0)
         self.x[self.kind == CellKind.TOMBSTONE] = TOMBSTONE_X
         self.path = cells.column("path")
         self.value = cells.column("value")
+
+
+def _longs(columns: pa.RecordBatch, name: str) -> Longs:
+    longs: Longs = columns.column(name).to_numpy().astype(np.int64)
+    return longs
 
 
 def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered: bool, apart: bool) -> Rows:
@@ -205,8 +209,8 @@ def _sort_bytes(table: Table, clusterings: Iterable[tuple[bytes | None, ...]]) -
 def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) -> tuple[Longs, Longs]:
     """The winning primary-key liveness of each merged row: later timestamp, then expiring, then later expiry."""
     ts = rows.column("live_ts").to_numpy()[chosen]
-    ttl = rows.column("live_ttl").to_numpy()[chosen]
-    x = np.where(ttl > 0, expiring_x(rows.column("live_local").to_numpy()[chosen], ttl), 0)
+    ttl = _longs(rows, "live_ttl")[chosen]
+    x = np.where(ttl > 0, expiring_x(_longs(rows, "live_local")[chosen], ttl), 0)
     order = np.lexsort((x, ts, merged))
     live_ts = np.full(count, NO_TIMESTAMP, np.int64)
     live_x = np.zeros(count, np.int64)

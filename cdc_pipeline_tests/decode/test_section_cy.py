@@ -219,7 +219,7 @@ def test_rest_behind_the_mutation(tmp_path: Path) -> None:
 
 def test_mutation_without_a_table_id(tmp_path: Path) -> None:
     """The shortest possible size is too short for a table id."""
-    malformed(tmp_path, bytes(10), "expected 17 more bytes")
+    malformed(tmp_path, b"\x01" + bytes(9), "expected 16 more bytes, found 9")
 
 
 def test_reversed_update(tmp_path: Path) -> None:

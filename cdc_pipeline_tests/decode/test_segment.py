@@ -135,7 +135,7 @@ def test_rule_1_fewer_than_8_bytes(tmp_path: Path, rest: int) -> None:
 def test_rule_2_chain_of_sections(tmp_path: Path) -> None:
     """Sections follow one another, up to the last byte of the file."""
     path = en.write(tmp_path, en.segment([ONE, TWO + THREE], tail=b""))
-    assert [(s.file_offset, s.data) for s in sections(path) if isinstance(s, Section)] == [
+    assert [(s.file_offset, s.data[: s.length]) for s in sections(path) if isinstance(s, Section)] == [
         (HEADER, ONE),
         (HEADER + 8 + len(ONE), TWO + THREE),
     ]
