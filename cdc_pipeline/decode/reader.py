@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch, Damage, Position
-from cdc_pipeline.decode.arrow import change_batch
+from cdc_pipeline.decode.arrow import take_batch
 from cdc_pipeline.decode.encryption import KeyProvider
 from cdc_pipeline.decode.section_cy import ENDED, FULL, SKIPPED, WANTED, Kernel, TableColumns
 from cdc_pipeline.decode.segment import Section, SegmentFile, Unreadable
@@ -75,7 +75,7 @@ class Decoder:
         `SegmentError` for a header, `OSError` for a file that cannot be read, and `ConfigurationError` for an
         encrypted segment without its key.
         """
-        for columns in self._columns.values():
+        for columns in self._kernel.waiting():
             columns.discard()  # left by a reading that was given up
         with SegmentFile(path, self._keys) as file:
             yield from _Reading(self, file, after).batches(until)
@@ -116,7 +116,8 @@ class _Reading:
             at, state = self._kernel.read(
                 section.data, section.length, at, base, after, unsigned, limits._max_rows, limits._max_bytes
             )
-            self._collect_damage(section)
+            if self._kernel.failed:
+                self._collect_damage(section)
             if state == FULL:
                 self._end = max(self._end, base + at if at else section.logical_start)
                 yield self._batch(last=False)
@@ -150,9 +151,8 @@ class _Reading:
         now = dt.datetime.now(dt.UTC)
         schema = self._decoder._schema.tables
         tables = tuple(
-            change_batch(schema[uuid.UUID(bytes=table_id)], self._file.name, columns.take(), now)
-            for table_id, columns in self._decoder._columns.items()
-            if columns.rows
+            take_batch(schema[uuid.UUID(bytes=columns.table_id)], self._file.name, columns, now)
+            for columns in self._kernel.waiting()
         )
         mutations = self._kernel.mutations_read
         batch = DecodedBatch(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cdc_pipeline.change import parse_segment_name
 from cdc_pipeline.decode.compression import LARGEST_SECTION, decompressor
@@ -20,6 +21,9 @@ VERSIONS = (6, 7, 8)
 """Segment versions this decoder reads: Cassandra 3.0 to 5.0."""
 
 _MARKER = 8
+_INTS = struct.Struct(">III")
+_MARKED = struct.Struct(">II")
+_NO_MARKER = (-1, b"")
 
 Body = Callable[[bytes], bytes]
 """(the bytes between a marker and the next) -> the entries."""
@@ -35,8 +39,7 @@ class Header:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A section: where its marker lies in the file, its logical start (3.5), and its entries, the first `length` bytes
     of `data`, which goes on for at least `SLACK` bytes."""
 
@@ -68,6 +71,7 @@ class SegmentFile:
         try:
             self.header = self._read_header()
             self._size = 0
+            self._peeked = _NO_MARKER
             self._at = self._logical = self.header.length
             self.overhead, self._body = _body_reader(self.name, self.header, keys)
         except BaseException:
@@ -117,6 +121,7 @@ class SegmentFile:
         if not self.overhead:  # what lies behind it in the file serves as slack
             length = following - at - _MARKER
             data = self._pread(at + _MARKER, length + SLACK)
+            self._peeked = (following, data[length : length + _MARKER])
             missing = length + SLACK - len(data)
             return Section(at, logical, data + bytes(missing) if missing else data, length)
         try:
@@ -132,12 +137,15 @@ class SegmentFile:
             self._size = self.size
             if self._size - at < _MARKER:
                 return None
-        raw = self._pread(at, _MARKER)
-        following = int.from_bytes(raw[:4], "big")
-        found = int.from_bytes(raw[4:], "big")
         segment_id = self.header.segment_id
-        low_high_offset = (segment_id & 0xFFFFFFFF, segment_id >> 32, at)
-        expected = zlib.crc32(b"".join(part.to_bytes(4, "big") for part in low_high_offset))
+        expected = zlib.crc32(_INTS.pack(segment_id & 0xFFFFFFFF, segment_id >> 32, at))
+        peeked, self._peeked = self._peeked, _NO_MARKER
+        following, found = _MARKED.unpack(peeked[1]) if peeked[0] == at and len(peeked[1]) == _MARKER else (0, 0)
+        if found != expected:  # nothing that was read with the section before, or not all of it yet
+            raw = self._pread(at, _MARKER)
+            if len(raw) < _MARKER:  # the file shrank meanwhile
+                return None
+            following, found = _MARKED.unpack(raw)
         if found != expected:
             if following == 0 and found == 0:
                 return None

@@ -2,29 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, RowKind
-from cdc_pipeline.decode.arrow import binary_array
 from cdc_pipeline_tests.decode import encoder as en
 from cdc_pipeline_tests.decode.tables import KEY, MICROS, NOW, T, decode, read
 
 GONE = en.BASE.deletion(MICROS, NOW)
-
-
-@given(st.lists(st.none() | st.binary(max_size=5)))
-def test_binary_arrays(strings: list[bytes | None]) -> None:
-    """Data, ends and marked nulls become the strings that they were made of, at any place and number of nulls."""
-    ends = np.cumsum([0, *(len(one or b"") for one in strings)], dtype=np.int32)
-    validity = pa.py_buffer(np.packbits(np.array([one is not None for one in strings], bool), bitorder="little"))
-    data = pa.py_buffer(b"".join(one or b"" for one in strings))
-    array = binary_array((validity, pa.py_buffer(ends), data, strings.count(None)), len(strings))
-    array.validate(full=True)
-    assert array.to_pylist() == strings
-    assert array.null_count == strings.count(None)
 
 
 def test_columns_of_a_batch(tmp_path: Path) -> None:

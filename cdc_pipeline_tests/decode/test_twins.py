@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc_pipeline.decode import COMPILED, Decoder, reader, section_cy
-from cdc_pipeline.decode.arrow import change_batch
+from cdc_pipeline.decode.arrow import take_batch
 from cdc_pipeline.decode.section_cy import FULL, SLACK
 from cdc_pipeline.decode.segment import Section, SegmentFile
 from cdc_pipeline.schema import Schema
@@ -83,13 +83,12 @@ def twins(request: pytest.FixtureRequest, open_recording: Callable[[str], Record
 def taken(decoder: Decoder) -> dict[uuid.UUID, Any]:
     """The changes that wait in the decoder's buffers, by table, as lists; the buffers are empty then."""
     tables = {}
-    for table_id, columns in decoder._columns.items():
-        if columns.rows:
-            table = decoder._schema.tables[uuid.UUID(bytes=table_id)]
-            batch = change_batch(table, "", columns.take(), dt.datetime.now(dt.UTC))
-            rows, cells = batch.rows.to_pydict(), batch.cells.to_pydict()
-            rows["update"] = [number - rows["update"][0] for number in rows["update"]]
-            tables[table.id] = rows, cells, batch.ranges
+    for columns in decoder._kernel.waiting():
+        table = decoder._schema.tables[uuid.UUID(bytes=columns.table_id)]
+        batch = take_batch(table, "", columns, dt.datetime.now(dt.UTC))
+        rows, cells = batch.rows.to_pydict(), batch.cells.to_pydict()
+        rows["update"] = [number - rows["update"][0] for number in rows["update"]]
+        tables[table.id] = rows, cells, batch.ranges
     return tables
 
 
