@@ -19,16 +19,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import total_ordering
-from typing import Any, NamedTuple
-
-import pyarrow as pa
+from functools import cached_property, total_ordering
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdc_pipeline.errors import SegmentError
 from cdc_pipeline.schema import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NO_TIMESTAMP = -(2**63)
 """Stands for "no liveness" and "no deletion"."""
@@ -160,14 +161,28 @@ class ChangeEvent:
 
 @dataclass(frozen=True)
 class ChangeBatch:
-    """Changes of one table from one segment, in the log's order."""
+    """Changes of one table from one segment, in the log's order.
+
+    `make_rows` and `make_cells` are called once, when `rows` and `cells` are first looked at: to load Arrow takes
+    longer than to decode the first hundred thousand mutations.
+    """
 
     table: Table
     segment: str
-    rows: pa.RecordBatch
-    cells: pa.RecordBatch
+    make_rows: Callable[[], pa.RecordBatch]
+    make_cells: Callable[[], pa.RecordBatch]
     ranges: tuple[tuple[Bound, Bound], ...] = ()
     captured_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    @cached_property
+    def rows(self) -> pa.RecordBatch:
+        """One per row, static row, range tombstone or partition deletion; the columns stand above."""
+        return self.make_rows()
+
+    @cached_property
+    def cells(self) -> pa.RecordBatch:
+        """One per cell or deletion of a multi-cell column."""
+        return self.make_cells()
 
     @property
     def changes(self) -> int:

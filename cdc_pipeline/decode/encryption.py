@@ -1,4 +1,7 @@
-"""Encrypted segments (format document, 4.2): AES chunks over LZ4, with a key from the node's keystore."""
+"""Encrypted segments (format document, 4.2): AES chunks over LZ4, with a key from the node's keystore.
+
+What they alone need is loaded with the first of them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cramjam
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.padding import PKCS7
 
 from cdc_pipeline.decode.compression import lz4
 from cdc_pipeline.errors import ConfigurationError
@@ -111,6 +112,9 @@ def decrypt_section(body: bytes, key: bytes, iv: bytes) -> bytes:
 
 def _chunk(cipher_text: bytes, key: bytes, iv: bytes) -> bytes:
     """AES/CBC/PKCS5, then a big-endian length and an LZ4 block."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.padding import PKCS7
+
     decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
     unpadder = PKCS7(128).unpadder()
     try:

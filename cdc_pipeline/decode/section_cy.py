@@ -22,7 +22,6 @@ import types
 import zlib
 
 import cython
-import pyarrow as pa
 
 if cython.compiled:
     from cython.cimports.cdc_pipeline.decode.arrow_out import ArrowArray, arrow_column, arrow_drop, arrow_new
@@ -526,8 +525,8 @@ def _bitmap(bits: cython.p_uchar, valid: cython.p_uchar, n: cython.Py_ssize_t) -
 
 @cython.final
 @cython.cclass
-class _Columns:
-    """Columns on their way into a record batch of `count` rows; those that are added are given away."""
+class Columns:
+    """Columns on their way into a record batch of `count` rows, in the form of Arrow's C data interface."""
 
     count: cython.Py_ssize_t
     array: cython.p_void
@@ -567,7 +566,7 @@ class _Columns:
     def numbers8(self, p: cython.p_uchar) -> cython.int:
         if cython.compiled:
             return self._add(0, cython.NULL, p, cython.NULL, 2)
-        self.added.append(([None, pa.py_buffer(bytes((p or b"")[: self.count]))], 0))
+        self.added.append(([None, bytes((p or b"")[: self.count])], 0))
         return 0
 
     @cython.cfunc
@@ -575,7 +574,7 @@ class _Columns:
     def numbers32(self, p: cython.p_int, code: str) -> cython.int:
         if cython.compiled:
             return self._add(0, cython.NULL, p, cython.NULL, 2)
-        self.added.append(([None, pa.py_buffer(array.array(code, (p or [])[: self.count]))], 0))
+        self.added.append(([None, array.array(code, (p or [])[: self.count])], 0))
         return 0
 
     @cython.cfunc
@@ -583,7 +582,7 @@ class _Columns:
     def numbers64(self, p: cython.p_longlong) -> cython.int:
         if cython.compiled:
             return self._add(0, cython.NULL, p, cython.NULL, 2)
-        self.added.append(([None, pa.py_buffer(array.array("q", (p or [])[: self.count]))], 0))
+        self.added.append(([None, array.array("q", (p or [])[: self.count])], 0))
         return 0
 
     @cython.cfunc
@@ -602,7 +601,7 @@ class _Columns:
             nulls = _bitmap(bits, pool.valid, n)
             ends = array.array("i", pool.ends[: n + 1] if pool.ends else [0])
             data = bytes(pool.data[: pool.size]) if pool.size else b""
-            self.added.append(([pa.py_buffer(bits), pa.py_buffer(ends), pa.py_buffer(data)], nulls))
+            self.added.append(([bits, ends, data], nulls))
             pool.ends = pool.valid = pool.data = None
         else:
             bits = cython.NULL
@@ -636,13 +635,15 @@ class _Columns:
         return 0
 
     def record_batch(self, schema) -> object:
-        """All that was added, as a record batch of this schema."""
+        """The columns as a record batch of this schema, which owns them; once."""
+        import pyarrow as pa
+
         if cython.compiled:
             return pa.RecordBatch._import_from_c(cython.cast(cython.size_t, self.array), schema)
-        arrays = [
-            pa.Array.from_buffers(field.type, self.count, buffers, nulls)
-            for field, (buffers, nulls) in zip(schema, self.added, strict=True)
-        ]
+        arrays = []
+        for field, (buffers, nulls) in zip(schema, self.added, strict=True):
+            made = [None if one is None else pa.py_buffer(one) for one in buffers]
+            arrays.append(pa.Array.from_buffers(field.type, self.count, made, nulls))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -753,13 +754,13 @@ class TableColumns:
         """Rows waiting to be taken."""
         return self.t.rows
 
-    def take(self, row_schema, cell_schema) -> tuple:
-        """(rows, cells, ranges): two record batches of these schemas, and a list of (start values, inclusive, end
-        values, inclusive). Nothing is copied; the columns start anew."""
+    def take(self) -> tuple:
+        """(rows, cells, ranges): two `Columns`, and a list of (start values, inclusive, end values, inclusive). Nothing
+        is copied; the columns start anew."""
         i: cython.Py_ssize_t
         t: cython.pointer(Table) = self.t
-        rows: _Columns = _Columns(t.rows, 9 + t.key_parts + t.clusterings)
-        cells: _Columns = _Columns(t.cells, 7)
+        rows: Columns = Columns(t.rows, 9 + t.key_parts + t.clusterings)
+        cells: Columns = Columns(t.cells, 7)
         if (t.row_cap == 0 and not _grow_rows(t)) or (t.cell_cap == 0 and not _grow_cells(t)):
             raise MemoryError
         t.row_hint = t.rows
@@ -788,7 +789,7 @@ class TableColumns:
             rows.strings(t.prefix[i])
         cells.strings(t.path)
         cells.strings(t.value)
-        return rows.record_batch(row_schema), cells.record_batch(cell_schema), ranges
+        return rows, cells, ranges
 
     def discard(self) -> None:
         """Forgets what waits."""

@@ -152,10 +152,11 @@ class SegmentFile:
             raise MarkerError(self.name, at, "marker CRC", expected=f"{expected:08x}", found=f"{found:08x}")
         if following > self._size:
             self._size = self.size
-        if not at + _MARKER <= following <= self._size:
+        end = int(following)
+        if not at + _MARKER <= end <= self._size:
             expected_range = f"{at + _MARKER} to {self._size}"
             raise MarkerError(self.name, at, "next marker at", expected=expected_range, found=following)
-        return following
+        return end
 
     def _read_header(self) -> Header:
         raw = self._pread(0, 14)

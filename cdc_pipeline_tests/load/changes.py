@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
@@ -102,8 +103,8 @@ def batch(of: Table, changes: Sequence[Change], *, segment: str = "CommitLog-7-1
     return ChangeBatch(
         table=of,
         segment=segment,
-        rows=pa.RecordBatch.from_pydict({name: _array(name, values, _ROW_TYPES) for name, values in rows.items()}),
-        cells=pa.RecordBatch.from_pydict({name: _array(name, values, _CELL_TYPES) for name, values in cells.items()}),
+        make_rows=partial(_record_batch, rows, _ROW_TYPES),
+        make_cells=partial(_record_batch, cells, _CELL_TYPES),
         ranges=tuple(change.bounds for change in changes if change.bounds is not None),
         captured_at=CAPTURED_AT,
     )
@@ -140,6 +141,10 @@ def _add_row(rows: dict[str, list[object]], change: Change, number: int, positio
         if name.startswith("ck"):
             at = int(name[2:])
             rows[name].append(change.clustering[at] if at < len(change.clustering) else None)
+
+
+def _record_batch(columns: dict[str, list[object]], types: dict[str, pa.DataType]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({name: _array(name, values, types) for name, values in columns.items()})
 
 
 def _array(name: str, values: list[object], types: dict[str, pa.DataType]) -> pa.Array:
