@@ -12,7 +12,7 @@ from cassandra.query import UNSET_VALUE  # type: ignore[import-untyped]
 from cdc_pipeline.schema import Column, Table
 from cdc_pipeline.types import CqlType, ListType, MapType, SetType, UserType
 from cdc_pipeline_tests.live.schemas import quoted
-from cdc_pipeline_tests.live.values import int_bytes, key_value, value
+from cdc_pipeline_tests.live.values import full_value, int_bytes, key_value, value
 from cdc_pipeline_tests.types.values import counted, pairs
 
 _TTLS = (1, 2, 3, 500_000, 500_000, 10 * 365 * 86400)
@@ -96,7 +96,7 @@ class StatementMaker:
             return f"{name} = ?", [self._value(kind)]
         match kind:
             case MapType(key, entry):
-                one, held = key_value(rng, key, _ROWS), value(rng, entry)
+                one, held = key_value(rng, key, _ROWS), full_value(rng, entry)
                 added: Piece = (f"{name} = {name} + ?", [pairs(one, held)])
                 removed: Piece = (f"{name} = {name} - ?", [counted(one)])
                 put: Piece = (f"{name}[?] = ?", [one, rng.choice([held, None])])

@@ -58,9 +58,11 @@ def command_equals_oracle(node: LiveNode, this: Round, folder: Path) -> None:
 
 
 def equal(ours: Sequence[bytes], cassandras: Sequence[bytes]) -> None:
-    """Shows the first line that differs, and not all of them."""
-    for left, right in oracle.differences(ours, cassandras):
-        assert left == right
+    """Shows some lines of either side alone, and not all of them."""
+    different = list(oracle.differences(ours, cassandras))
+    only_ours = set(ours) - set(cassandras)
+    only_cassandras = set(cassandras) - set(ours)
+    assert not different, (len(ours), len(cassandras), list(only_ours)[:2], list(only_cassandras)[:2])
     assert cassandras
 
 
