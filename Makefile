@@ -8,7 +8,7 @@ PORT ?= 3000
 CYTHON := $(shell find cdc_pipeline -name '*_cy.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format dev bench fuzz lock clean
+.PHONY: help setup demo test test-live test-long lint format dev bench fuzz lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -30,6 +30,9 @@ demo: setup  ## replay a recorded Cassandra node through Dagster into an embedde
 
 test: setup  ## all tests that need Python and a C compiler only
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+
+test-live: setup  ## random schemas and statements on live Cassandra nodes; needs a JDK 17 and Maven, or Docker
+	$(BIN)/python -m pytest -m live cdc_pipeline_tests/live $(ARGS)
 
 lint: setup  ## ruff, mypy, import layers
 	$(BIN)/ruff check .

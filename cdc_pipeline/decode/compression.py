@@ -49,8 +49,10 @@ def _base128(leading: bytes) -> int:
     return -1
 
 
-def _deflate(block: bytes, _: int) -> bytes:
-    """A zlib stream."""
+def _deflate(block: bytes, length: int) -> bytes:
+    """A zlib stream; of an empty section Cassandra writes nothing, not even the stream's end."""
+    if not block and not length:
+        return b""
     return bytes(cramjam.zlib.decompress(block))
 
 

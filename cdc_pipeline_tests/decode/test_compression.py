@@ -83,6 +83,15 @@ def test_wrong_length(tmp_path: Path, name: str) -> None:
         assert str(len(ONE)) in str(found.error)
 
 
+def test_empty_deflated_section(tmp_path: Path) -> None:
+    """Cassandra 5.0 deflates a section without entries to no bytes: `00000000` and the next marker."""
+    bodies = iter([b"\0" * 4, en.compressed("DeflateCompressor")(ONE)])
+    data = en.segment([b"", ONE], parameters={"compressionClass": "DeflateCompressor"}, body=lambda _: next(bodies))
+    batches = read(en.write(tmp_path, data))
+    assert values(batches) == ["one" * 50]
+    assert damage(batches) == []
+
+
 @compressors
 @pytest.mark.parametrize("size", range(4))
 def test_body_without_a_length(tmp_path: Path, name: str, size: int) -> None:

@@ -1,0 +1,48 @@
+"""A dropped bit anywhere in a recording is harmless or reported with its place: never a wrong value, never silence."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cdc_pipeline.decode import Decoder
+from cdc_pipeline_tests.fuzz.flips import Whole, decoded, draw_flip
+from cdc_pipeline_tests.live.follow import not_cassandras_own
+from cdc_pipeline_tests.recordings import NAMES, Recording
+
+Open = Callable[[str], Recording]
+
+SEED = int(os.environ.get("CDC_FUZZ_SEED") or 4)
+
+
+def check_flips(recording: Recording, folder: Path, places: int) -> None:
+    """Drops one bit after the other, each in the file as it was."""
+    rng = random.Random(f"{SEED} {recording.name}")
+    decoder = Decoder(recording.history or recording.schema, not_cassandras_own, keys=recording.keys())
+    segments = [Whole.of(path, decoder) for path in recording.main.segments()]
+    segments = [segment for segment in segments if segment.sections]
+    sizes = [segment.sections[-1].end for segment in segments]
+    for _ in range(places):
+        (segment,) = rng.choices(segments, sizes)
+        flip = draw_flip(rng, len(segment.data), segment.sections)
+        path = folder / segment.path.name
+        path.write_bytes(flip.of(segment.data))
+        segment.check(flip, decoded(decoder, path))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_some_places(open_recording: Open, tmp_path: Path, name: str) -> None:
+    """A share of the places."""
+    check_flips(open_recording(name), tmp_path, 20)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_thousand_places(open_recording: Open, tmp_path: Path, name: str) -> None:
+    """As many as the claim was made for."""
+    check_flips(open_recording(name), tmp_path, 1000)
