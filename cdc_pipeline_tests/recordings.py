@@ -31,8 +31,8 @@ from cdc_pipeline.change import parse_segment_name
 from cdc_pipeline.decode import KeyProvider
 from cdc_pipeline.schema import Schema, load_schema
 
-_SHIPPED = Path(__file__).parent / "data"
-_SHARED = Path(__file__).parents[2] / "shared" / "fixtures"
+DATA = Path(__file__).parent / "data"
+SHARED = Path(__file__).parents[2] / "shared" / "fixtures"
 _SUFFIX = ".tar.xz"
 _WITHOUT_A_DUMP = frozenset({"bench-5.0"})
 _USED = ("cdc_raw", "steps", "before_restart", "after_restart", "nodes", "expected", "schema_history")
@@ -40,7 +40,7 @@ _USED = ("cdc_raw", "steps", "before_restart", "after_restart", "nodes", "expect
 
 def _archives() -> dict[str, Path]:
     found = {}
-    for folder in (_SHIPPED, _SHARED):
+    for folder in (DATA, SHARED):
         for archive in sorted(folder.glob(f"*{_SUFFIX}")):
             found[archive.name.removesuffix(_SUFFIX)] = archive
     return {name: found[name] for name in sorted(found) if name not in _WITHOUT_A_DUMP}

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import psycopg
 import typer
 
-from cdc_pipeline import decode as decoding
 from cdc_pipeline.capture.listing import segment_files
 from cdc_pipeline.cli.app import JsonOption, app, output
+from cdc_pipeline.cli.bench_decode import measure_decoding, peak_rss_mb
 from cdc_pipeline.cli.demo_files import DemoFolder
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.config import Settings
-from cdc_pipeline.decode import Decoder
+from cdc_pipeline.decode import COMPILED
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres.encode import EncodedTable
 from cdc_pipeline.load.postgres.sink import execute_sql
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.project import Project
-from cdc_pipeline.schema import SYSTEM_KEYSPACES, load_schema
+from cdc_pipeline.schema import load_schema
 
 bench_app = typer.Typer(help="Measure on your own segments.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
@@ -42,40 +40,14 @@ def bench_decode(
     passes: Passes = 5,
     as_json: JsonOption = False,
 ) -> int:
-    """Decodes all segments into Arrow columns, on one core, without printing.
+    """Decodes all segments into Arrow columns, on one core, and says what each part of the work takes of it.
 
     Example: `cdc-pipeline bench decode data/cdc_raw`
     """
     directory = directory or _recording()
     loaded = load_schema(schema or _beside(directory))
     files = segment_files([directory])
-    decoder = Decoder(loaded, lambda table: table.keyspace not in SYSTEM_KEYSPACES)
-    counts = {"mutations": 0, "changes": 0, "cells": 0, "bytes": sum(file.stat().st_size for file in files)}
-
-    def once() -> None:
-        counts.update(mutations=0, changes=0, cells=0)
-        for file in files:
-            for batch in decoder.read(file):
-                counts["mutations"] += batch.mutations
-                for table in batch.tables:
-                    counts["changes"] += table.changes
-                    counts["cells"] += table.cells.num_rows
-
-    seconds, cpu = _measured(once, passes)
-    _show(
-        output(as_json),
-        {
-            "benchmark": "decode",
-            **counts,
-            "seconds": seconds,
-            "mutations_per_s": counts["mutations"] / seconds,
-            "cells_per_s": counts["cells"] / seconds,
-            "mb_per_s": counts["bytes"] / seconds / 1e6,
-            "cpu_seconds": cpu,
-            "peak_rss_mb": _peak_mb(),
-            "compiled": decoding.COMPILED,
-        },
-    )
+    _show(output(as_json), measure_decoding(files, loaded, passes).record())
     return 0
 
 
@@ -108,8 +80,8 @@ def bench_load(
             "cpu_seconds": statistics.median(run["cpu"] for run in runs),
             "limit_per_s": limit,
             "ratio": changes / seconds / limit,
-            "peak_rss_mb": _peak_mb(),
-            "compiled": decoding.COMPILED,
+            "peak_rss_mb": peak_rss_mb(),
+            "compiled": COMPILED,
         },
     )
     return 0
@@ -181,22 +153,6 @@ def _beside(directory: Path) -> Path:
         if (folder / "schema.json").is_file():
             return folder / "schema.json"
     raise ConfigurationError("expected schema.json beside or above, or --schema FILE", where=str(directory))
-
-
-def _measured(once: Callable[[], None], passes: int) -> tuple[float, float]:
-    """(median wall seconds, median CPU seconds) after a pass that is not counted."""
-    once()
-    walls, cpus = [], []
-    for _ in range(passes):
-        wall, cpu = time.perf_counter(), time.process_time()
-        once()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    return statistics.median(walls), statistics.median(cpus)
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _show(out: Output, figures: dict[str, object]) -> None:

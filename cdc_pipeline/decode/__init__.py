@@ -8,6 +8,6 @@ from cdc_pipeline.decode.encryption import KeyProvider
 from cdc_pipeline.decode.mutations import dump_lines
 from cdc_pipeline.decode.reader import DecodedBatch, Decoder
 from cdc_pipeline.decode.section_cy import COMPILED
-from cdc_pipeline.decode.segment import VERSIONS, SegmentFile
+from cdc_pipeline.decode.segment import VERSIONS, Section, SegmentFile
 
-__all__ = ["COMPILED", "VERSIONS", "DecodedBatch", "Decoder", "KeyProvider", "SegmentFile", "dump_lines"]
+__all__ = ["COMPILED", "VERSIONS", "DecodedBatch", "Decoder", "KeyProvider", "Section", "SegmentFile", "dump_lines"]

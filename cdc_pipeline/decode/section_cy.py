@@ -1110,6 +1110,40 @@ class Kernel:
                 return self.at, state
             self.at += self.size + 12
 
+    def walk(self, data: bytes, length: cython.Py_ssize_t, checked: cython.bint) -> int:
+        """The number of entries of a section, read as `read` does, up to the first that is damaged: framing alone, or
+        with both CRCs. For counting, and to tell in a benchmark what they cost."""
+        found: cython.Py_ssize_t
+        if length < 0 or len(data) < length + _PAD:
+            raise ValueError(f"expected {length} + {_PAD} bytes, found {len(data)}")
+        self.data = data
+        self.p = data
+        with cython.nogil:
+            found = self._walk(length, checked)
+        return found
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def _walk(self, length: cython.Py_ssize_t, checked: cython.bint) -> cython.Py_ssize_t:
+        at: cython.Py_ssize_t = 0
+        size: cython.Py_ssize_t
+        crc: cython.uint
+        found: cython.Py_ssize_t = 0
+        while length - at >= 8:
+            size = _signed32(_be32(self.p, at))
+            if size < 10 or size > length - at - 12:
+                break
+            if checked:
+                crc = self._crc(0, at, 4)
+                if crc != _be32(self.p, at + 4):
+                    break
+                if self._crc(crc, at + 8, size) != _be32(self.p, at + 8 + size):
+                    break
+            at += size + 12
+            found += 1
+        return found
+
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)

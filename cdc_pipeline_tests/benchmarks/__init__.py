@@ -1,0 +1,1 @@
+"""Measured beside the limits and the peers; `make bench` runs them."""
