@@ -8,7 +8,7 @@ How it is kept safe and simple:
 
 * Every read of the input compares with the end of its mutation first, in `_u8`, `_u16`, `_vint`, `_size` and `_skip`,
   and nothing else reads. A read that would go beyond fails and yields 0: out-of-range reads are impossible whatever
-  the lengths in the bytes say. (`_copy` may load up to 16 bytes behind a value that is inside; `read` demands as many
+  the lengths in the bytes say. (`_copy` may load up to 32 bytes behind a value that is inside; `read` demands as many
   behind the section.)
 * The first failure is kept (`error`), the position goes to the end, so that all reads behind it fail too; loops ask
   for it, nothing else has to.
@@ -42,7 +42,7 @@ _NONE = cython.declare(cython.longlong, NO_TIMESTAMP)
 _LARGEST_POOL = cython.declare(cython.Py_ssize_t, 2147483647)
 _SMALLEST = cython.declare(cython.Py_ssize_t, 64)
 _MOST_PLANS = cython.declare(cython.Py_ssize_t, 256)
-_PAD = cython.declare(cython.Py_ssize_t, 16)
+_PAD = cython.declare(cython.Py_ssize_t, 32)
 SLACK = _PAD
 """Readable bytes that `Kernel.read` demands behind a section."""
 
@@ -1449,10 +1449,10 @@ class Kernel:
     @cython.nogil
     @cython.exceptval(check=False)
     def _copy(self, pool: cython.pointer(Pool), pos: cython.Py_ssize_t, n: cython.Py_ssize_t) -> cython.void:
-        """Appends to a pool with room; short strings as 16 bytes, which both sides have (`SLACK`)."""
+        """Appends to a pool with room; short strings as 32 bytes, which both sides have (`SLACK`)."""
         if cython.compiled:
-            if n <= 16:
-                memcpy(cython.address(pool.data[pool.size]), cython.address(self.p[pos]), 16)
+            if n <= 32:
+                memcpy(cython.address(pool.data[pool.size]), cython.address(self.p[pos]), 32)
             else:
                 memcpy(cython.address(pool.data[pool.size]), cython.address(self.p[pos]), n)
         else:
