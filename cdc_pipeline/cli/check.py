@@ -80,8 +80,8 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
 
 def _shard(project: Project, shard: str) -> Iterator[Finding]:
     source = project.source(shard)
-    yield _tried(f"shard {shard}", lambda: f"{len(source.segments())} segments in {source.directories[0]}")
-    for path in sorted(source.directories[0].glob("CommitLog-*.log")) if source.directories[0].is_dir() else ():
+    yield _tried(f"shard {shard}", lambda: f"{len(source.segments())} segments in {source.directory}")
+    for path in sorted(source.directory.glob("CommitLog-*.log")) if source.directory.is_dir() else ():
         if parse_segment_name(path.name) is None:
             continue
         if not os.access(path, os.R_OK):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_pipeline.capture import watching
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output, stopping
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.cli.summary import show_result
@@ -17,8 +18,6 @@ from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost, Transien
 from cdc_pipeline.observability.logging import lane_context
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
-
-_POLL_SECONDS = 0.2
 
 DestinationOption = Annotated[str | None, typer.Option(help="Only this destination.", metavar="D")]
 ShardOption = Annotated[str | None, typer.Option(help="Only this shard.", metavar="S")]
@@ -101,21 +100,22 @@ class _Lanes:
 
     def _loop(self, runner: LaneRunner, asked: threading.Event) -> None:
         opened = False
-        while not asked.is_set():
-            try:
-                if not opened:
-                    runner.open(self._run_id)
-                    opened = True
-                runner.drain(asked.is_set)
-            except TransientSinkError as error:
+        with watching(runner.source) as changes:
+            while not asked.is_set():
+                try:
+                    if not opened:
+                        runner.open(self._run_id)
+                        opened = True
+                    runner.drain(asked.is_set)
+                except TransientSinkError as error:
+                    if self._once:
+                        raise
+                    self._project.metrics.failed(error)
+                    self._out.message(f"{error}: the lane waits")
                 if self._once:
-                    raise
-                self._project.metrics.failed(error)
-                self._out.message(f"{error}: the lane waits")
-            if self._once:
-                return
-            self._measure(runner)
-            asked.wait(_POLL_SECONDS)
+                    return
+                self._measure(runner)
+                changes.wait(asked)
 
     def _measure(self, runner: LaneRunner) -> None:
         if runner.result.state is not None:

@@ -19,8 +19,8 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path / "cdc_raw")
 
 
-def log(node: Node, *more: Path) -> ShardLog:
-    return ShardLog("node1", [node.directory, *more])
+def log(node: Node, archive: Path | None = None) -> ShardLog:
+    return ShardLog("node1", node.directory, archive)
 
 
 def waiting(node: Node, position: Position = START) -> list[int]:
@@ -135,21 +135,26 @@ def test_backlog_and_head(node: Node) -> None:
 
 
 def test_an_archive(node: Node, tmp_path: Path) -> None:
-    """Directories are read as one; what lies in both is read from the first, and the archive may be missing."""
+    """Both are read as one; what lies in both is read from the archive, and there presence means finished."""
     archive = Node(tmp_path / "archive")
     node.segment(1, [user(1)])
+    node.segment(2, [user(2)], live=True)
     archive.segment(0, [user(0)])
-    archive.segment(1, [user(99)])
-    both = log(node, archive.directory, tmp_path / "nowhere")
-    assert [state.path for state in both.segments()] == [archive.path(0), node.path(1)]
+    archive.segment(1, [user(1)])
+    for number in (0, 1):
+        archive.index(number).unlink()
+    both = log(node, archive.directory)
+    assert [state.path for state in both.segments()] == [archive.path(0), archive.path(1), node.path(2)]
+    assert [state.finished for state in both.segments()] == [True, True, False]
     assert both.segment(node.path(1).name) is not None
     assert both.segment("CommitLog-7-1.log") is None
+    assert [state.path for state in log(node, tmp_path / "nowhere").segments()] == [node.path(1), node.path(2)]
 
 
 def test_a_directory_that_is_missing(tmp_path: Path) -> None:
     """The first directory must be there."""
     with pytest.raises(ConfigurationError) as caught:
-        ShardLog("node1", [tmp_path / "nowhere"]).segments()
+        ShardLog("node1", tmp_path / "nowhere").segments()
     assert str(caught.value) == (
         f"{tmp_path / 'nowhere'}: shard node1: expected a readable directory, found: No such file or directory"
     )
