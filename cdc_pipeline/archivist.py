@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.compute as pc
 import structlog
 
-from cdc_pipeline.capture import SegmentState, ShardLog, read_segment
+from cdc_pipeline.capture import SegmentState, ShardLog
 from cdc_pipeline.capture.archive import Outcome, ShardArchive, Taken
 from cdc_pipeline.capture.manifest import Contents, Manifest
-from cdc_pipeline.change import START, Position
+from cdc_pipeline.capture.segments import archived_segment
+from cdc_pipeline.change import START, Position, parse_segment_name
 from cdc_pipeline.decode import Decoder, KeyProvider, SegmentFile
 from cdc_pipeline.errors import CdcError, HeaderError, UnsupportedVersion
 from cdc_pipeline.offsets import Lane
@@ -91,10 +93,10 @@ class Archivist:
         with self.archive.alone() as alone:
             if not alone:
                 return Swept(busy=True)
-            for state in self.source.segments():
-                if state.path.parent == self.archive.directory:
-                    self._returned(state, swept)
-                elif state.finished and not self._is_fresh(state):
+            for name in self.archive.undescribed():
+                self._describe(name)
+            for state in self._in_raw():
+                if state.finished and not self._is_fresh(state):
                     self._take(state, swept)
                 if time.monotonic() >= ends:
                     swept.more = True
@@ -109,7 +111,7 @@ class Archivist:
         with self.archive.alone() as alone:
             if not alone:
                 return Pruned(busy=True)
-            oldest = min((state.name.id for state in self._in_raw()), default=None)
+            oldest = self.source.oldest()
             for manifest in self.archive.manifests():
                 self._prune(manifest, lanes, retention, now, pruned)
                 pruned.forgotten += self.archive.forget(manifest, now, oldest)
@@ -135,8 +137,18 @@ class Archivist:
         pruned.freed += self.archive.drop(manifest, now)
         pruned.removed.append(manifest.segment)
 
-    def _in_raw(self) -> Iterable[SegmentState]:
-        return (state for state in self.source.segments() if state.path.parent != self.archive.directory)
+    def _in_raw(self) -> list[SegmentState]:
+        """What lies in `cdc_raw`, also what the archive has too: a sweep was killed, or a node replayed it."""
+        return dataclasses.replace(self.source, archive=None).segments()
+
+    def _describe(self, name: str) -> None:
+        """Writes the manifest of a segment that somebody put into the archive."""
+        path = self.archive.directory / name
+        if not (self.source.directory / name).exists():
+            parsed = parse_segment_name(name)
+            state = archived_segment(path, parsed, None) if parsed is not None else None
+            if state is not None:
+                self.archive.describe(state, path, self.contents(path))
 
     def _is_fresh(self, state: SegmentState) -> bool:
         """Whether Cassandra may yet finish a segment that counts as finished for reading."""
@@ -144,14 +156,6 @@ class Archivist:
             return state.settled and time.time() - state.index.stat().st_mtime <= _SETTLED_SECONDS
         except FileNotFoundError:
             return False
-
-    def _returned(self, archived: SegmentState, swept: Swept) -> None:
-        """A segment that is in both places: a sweep was killed, or a node replayed it."""
-        state = read_segment(self.source.directory / archived.path.name, archived.name)
-        if state is not None and state.finished:
-            self._take(state, swept)
-        elif state is None and Manifest.beside(archived.path) is None:  # put there by hand
-            self.archive.describe(archived, archived.path, self.contents(archived.path))
 
     def _take(self, state: SegmentState, swept: Swept) -> None:
         try:
@@ -162,7 +166,9 @@ class Archivist:
             taken = Taken(state.path.name, Outcome.KEPT, problem=str(error))
         except OSError as error:
             where = error.filename2 or error.filename or state.path
-            problem = f"segment {state.path.name}: expected to move it to the archive, found: {error.strerror} ({where})"
+            problem = (
+                f"segment {state.path.name}: expected to move it to the archive, found: {error.strerror} ({where})"
+            )
             taken = Taken(state.path.name, Outcome.KEPT, problem=problem)
         swept.taken.append(taken)
         if taken.problem is not None:
@@ -196,4 +202,3 @@ class Archivist:
                 else:
                     unknown += 1
         return Contents(first, last, mutations, dict(tables), tuple(damage), unknown)
-

@@ -52,6 +52,9 @@ class LogReader:
                 position = batch.position
                 yield batch
 
+    def close(self) -> None:
+        """Lets go of the segment that is being followed. May be repeated."""
+
     def whole(self, segment: SegmentState) -> Iterator[DecodedBatch]:
         """All of a segment, wherever it lies by now."""
         yield from self._read(segment, Position("", 0))

@@ -1,17 +1,22 @@
 """What vanished from `cdc_raw` before it was read: what is certain, what is possible, and what nobody can know.
 
-A segment without CDC data leaves without a trace, its id stays unused, and ids jump when a node restarts: a gap alone is
-no loss. Known is what was seen: a segment with an index that is gone, and not by our archive, before a lane passed it.
+A segment without CDC data leaves without a trace, its id stays unused, and ids jump when a node restarts: a gap alone
+is no loss. Known is what was seen: a segment with an index that is gone, and not by our archive, before a lane passed
+it.
 Where Cassandra deletes the oldest segments when its space is full (`cdc_block_writes: false`), a gap below the oldest
 segment that is left is possible loss; a gap above it is not, because the older one would have gone first.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cdc_pipeline.capture.archive import ShardArchive
 from cdc_pipeline.capture.segments import SegmentState
+from cdc_pipeline.capture.shard import ShardLog
+from cdc_pipeline.capture.space import Limits, Pressure, look
 from cdc_pipeline.change import Position, parse_segment_name
 
 _SAME_RUN = 10_000
@@ -54,6 +59,24 @@ def gap(present: Sequence[SegmentState], known: Iterable[int]) -> Gap | None:
     if lower is None or below - lower > _SAME_RUN:
         return None
     return Gap(lower, below)
+
+
+def possible_loss(source: ShardLog, read: Iterable[str], limits: Limits) -> list[str]:
+    """What may have been deleted unread, as far as the files, the archive and what a lane has read can tell.
+
+    Only where `cdc_block_writes` is false, or not known and the space is full: else Cassandra deletes nothing.
+    """
+    if limits.block_writes or (limits.block_writes is None and not _is_full(source, limits)):
+        return []
+    known = {name.id for one in read if (name := parse_segment_name(one)) is not None}
+    if source.archive is not None:
+        known |= {one.name.id for one in ShardArchive(source.archive).manifests()}
+    found = gap(dataclasses.replace(source, archive=None).segments(), known)
+    return [found.message] if found is not None else []
+
+
+def _is_full(source: ShardLog, limits: Limits) -> bool:
+    return look(source.directory, limits).pressure is Pressure.FULL
 
 
 class Seen:

@@ -69,6 +69,10 @@ class ShardLog:
             return None
         return Position(last.path.name, last.end)
 
+    def oldest(self) -> int | None:
+        """The lowest id of a file in `cdc_raw`."""
+        return min(self._named(self.directory, required=True), default=None)
+
     def _state(self, segment_id: int, live: _Named, kept: _Named) -> SegmentState | None:
         if segment_id in kept:
             name, path = kept[segment_id]

@@ -20,7 +20,7 @@ app.add_typer(archive_app, name="archive")
 
 @archive_app.command()
 def sweep(shard: ShardOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> int:
-    """Moves finished segments from cdc_raw to the archive, once. `run` and Dagster's `archive` sensor do it all the time.
+    """Moves finished segments from cdc_raw to the archive, once. `run` and Dagster's `archive` sensor go on doing it.
 
     Example: `cdc-pipeline archive sweep`
     """
@@ -80,7 +80,7 @@ def prune(shard: ShardOption = None, config: ConfigOption = None, as_json: JsonO
     rows = []
     damaged = False
     with Project.load(config_path(config)) as project:
-        for name, archivist in _archivists(project, shard):
+        for name in project.shards(shard):
             pruned = project.prune(name)
             held = ", ".join(f"{lane}: {count}" for lane, count in sorted(pruned.held.items()))
             for segment in pruned.damaged:
@@ -161,4 +161,3 @@ def _record(manifest: Manifest) -> dict[str, object]:
         "archived_at": _day(manifest.archived_at),
         "passed_at": _day(manifest.passed_at) if manifest.passed_at is not None else None,
     }
-

@@ -12,6 +12,7 @@ import typer
 
 from cdc_pipeline.capture import watching
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output, stopping
+from cdc_pipeline.cli.archiving import Keeper
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.cli.summary import show_result
 from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost, TransientSinkError
@@ -77,14 +78,24 @@ class _Lanes:
             for runner in self.runners:
                 runner.on_commit = show
                 threads.append(threading.Thread(target=self._lane, args=(runner, asked), name=str(runner.lane)))
-            for thread in threads:
+            done = threading.Event()
+            keepers = [] if self._once else self._keepers(done)
+            for thread in (*threads, *keepers):
                 thread.start()
             for thread in threads:
                 while thread.is_alive():  # a join without a limit would keep signals waiting
                     thread.join(0.1)
+            done.set()
+            for thread in keepers:
+                thread.join()
         for error in self.failed:
             if isinstance(error, ConfigurationError):
                 raise error
+
+    def _keepers(self, done: threading.Event) -> list[threading.Thread]:
+        """A thread per shard that moves its finished segments, if there is an archive, and watches its space."""
+        keepers = [Keeper(self._project, shard, self._out) for shard in sorted({r.lane.shard for r in self.runners})]
+        return [threading.Thread(target=keeper.run, args=(done,), name="archive") for keeper in keepers]
 
     def _lane(self, runner: LaneRunner, asked: threading.Event) -> None:
         lane = runner.lane
