@@ -55,22 +55,23 @@ class Changes(FileSystemEventHandler):
 
 
 @contextmanager
-def watching(source: ShardLog) -> Iterator[Changes]:
-    """Watches a shard's `cdc_raw`; polls when the shard asks for it, on a network file system, and where the kernel
-    gives no watch."""
-    if source.poll_seconds is not None or is_remote(source.directory):
-        yield Changes(source.poll_seconds or POLL_SECONDS, notified=False)
+def watching(*sources: ShardLog) -> Iterator[Changes]:
+    """Watches the `cdc_raw` of shards; polls when one asks for it, on a network file system, and where the kernel gives
+    no watch."""
+    polled = [one.poll_seconds for one in sources if one.poll_seconds is not None]
+    if polled or any(is_remote(one.directory) for one in sources):
+        yield Changes(min(polled, default=POLL_SECONDS), notified=False)
         return
     changes = Changes(_LOOK_ANYWAY_SECONDS, notified=True)
     observer = Observer()
     wanted: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent]
     try:
-        observer.schedule(changes, str(source.directory), event_filter=wanted)  # without reads: ours would wake us
+        for one in sources:
+            observer.schedule(changes, str(one.directory), event_filter=wanted)  # without reads: ours would wake us
         observer.start()
     except OSError as error:
-        log.warning(
-            "no notifications of the file system: polling", directory=str(source.directory), reason=error.strerror
-        )
+        observer.unschedule_all()  # those that had started
+        log.warning("no notifications of the file system: polling", reason=error.strerror)
         yield Changes(POLL_SECONDS, notified=False)
         return
     try:
