@@ -11,6 +11,7 @@ from cdc_pipeline.capture.loss import Seen
 from cdc_pipeline.capture.shard import in_order
 from cdc_pipeline.change import Damage, Position, parse_segment_name
 from cdc_pipeline.decode import DecodedBatch, Decoder
+from cdc_pipeline.decode.reader import SegmentReading
 from cdc_pipeline.errors import CdcError, SegmentError
 
 _PATIENCE_SECONDS = 10.0
@@ -27,6 +28,16 @@ class _Missing:
     told: bool = False
 
 
+@dataclass
+class _Open:
+    """A live segment's file, read up to `end`; another file of the same name has another inode."""
+
+    segment: str
+    inode: int
+    end: int
+    reading: SegmentReading
+
+
 class LogReader:
     """Reads a shard's log in order. `tell` gets sentences about what could not be read, some more than once."""
 
@@ -36,6 +47,7 @@ class LogReader:
         self._tell = tell
         self._seen = Seen()
         self._missing: _Missing | None = None
+        self._open: _Open | None = None
 
     def new(self, position: Position) -> Iterator[DecodedBatch]:
         """The batches beyond a position that are durable now, in order; each ends at a position to go on from.
@@ -54,6 +66,9 @@ class LogReader:
 
     def close(self) -> None:
         """Lets go of the segment that is being followed. May be repeated."""
+        if self._open is not None:
+            self._open.reading.__exit__(None, None, None)
+            self._open = None
 
     def whole(self, segment: SegmentState) -> Iterator[DecodedBatch]:
         """All of a segment, wherever it lies by now."""
@@ -86,12 +101,7 @@ class LogReader:
             return
         after = position.offset if position.segment == name else 0
         try:
-            end = after
-            for batch in self._decoder.read(segment.path, after, segment.durable):
-                end = batch.end
-                if batch.end > batch.start or batch.damage:
-                    yield batch
-            self._is_whole(segment, end)
+            yield from self._sections(segment, after)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -99,6 +109,33 @@ class LogReader:
         except SegmentError as error:
             if not after:  # not passed yet
                 yield DecodedBatch(name, 0, 1, (), (Damage("section", error),), 0, last=True)
+
+    def _sections(self, segment: SegmentState, after: int) -> Iterator[DecodedBatch]:
+        """The file of a live segment stays open between two looks, when all that was durable was taken."""
+        reading = self._reading(segment, after)
+        end, whole = after, False
+        try:
+            for batch in reading.batches(segment.durable):
+                end = batch.end
+                if not batch.last or batch.end > batch.start or batch.damage:
+                    yield batch
+            whole = True
+        finally:
+            if not whole or segment.finished:
+                self.close()
+        if not segment.finished and self._open is not None:
+            self._open.end = end
+        self._is_whole(segment, end)
+
+    def _reading(self, segment: SegmentState, after: int) -> SegmentReading:
+        """The open reading when it stands there, in the same file; else a new one."""
+        inode = segment.path.stat().st_ino
+        known = self._open
+        if known is not None and (known.segment, known.inode, known.end) == (segment.path.name, inode, after):
+            return known.reading
+        self.close()
+        self._open = _Open(segment.path.name, inode, after, self._decoder.open(segment.path, after))
+        return self._open.reading
 
     def _is_whole(self, segment: SegmentState, end: int) -> None:
         """An index names the end of a section: when the sections end before it, their bytes have not arrived."""

@@ -79,6 +79,10 @@ class LaneRunner:
                 break
         return done
 
+    def close(self) -> None:
+        """Lets go of the segment that is being followed. May be repeated."""
+        self._log.close()
+
     def backfill(self, segments: Iterable[SegmentState], tables: Collection[str] | None = None) -> LaneResult:
         """Loads segments again, in the order given, whatever the offsets say; they stay as they are."""
         self.prepare_tables()

@@ -44,6 +44,7 @@ class Project:
         self.metrics = metrics or Metrics()
         self._embedded: dict[str, EmbeddedPostgres] = {}
         self._sinks: list[Sink] = []
+        self._runners: list[LaneRunner] = []
 
     @classmethod
     def load(cls, config: Path | None) -> Project:
@@ -58,6 +59,9 @@ class Project:
 
     def close(self) -> None:
         """Closes connections and leaves embedded servers, which end with their last user."""
+        for runner in self._runners:
+            runner.close()
+        self._runners.clear()
         for sink in self._sinks:
             sink.close()
         self._sinks.clear()
@@ -211,7 +215,7 @@ class Project:
         sink = self.sink(lane.destination)
         masks = self.loaded(sink)
         retry = self.settings.retry
-        return LaneRunner(
+        runner = LaneRunner(
             lane,
             self.source(lane.shard),
             self.decoder([m.table for m in masks.values()]),
@@ -221,6 +225,8 @@ class Project:
             Retry(retry.attempts, retry.wait, retry.max_wait),
             self.metrics,
         )
+        self._runners.append(runner)
+        return runner
 
     def decoder(self, tables: Sequence[Table]) -> Decoder:
         """A decoder of the changes of these tables."""

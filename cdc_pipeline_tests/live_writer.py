@@ -1,8 +1,9 @@
 """A process that writes segments the way Cassandra does: nothing about it is atomic.
 
-`python -m cdc_pipeline_tests.live_writer DIRECTORY KIND SEED SECTIONS`, KIND `plain` or `compressed`. A plain segment is
-made at full size; a section's bytes come in pieces, then the next marker is zeroed, then its own marker is filled in,
-one half after the other; the index is truncated, then written, sometimes late and in pieces. A compressed one grows.
+`python -m cdc_pipeline_tests.live_writer DIRECTORY KIND SEED SECTIONS`, KIND `plain` or `compressed`. A plain segment
+is made at full size; a section's bytes come in pieces, then the next marker is zeroed, then its own marker is filled
+in, one half after the other; the index is truncated, then written, sometimes late and in pieces. A compressed one
+grows.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def states(recording: Recording) -> list[Path]:
 
 @pytest.mark.parametrize("name", STEPPED)
 def test_every_state_gives_a_prefix(open_recording: Callable[[str], Recording], tmp_path: Path, name: str) -> None:
-    """Stepping through a node's recorded states gives a prefix of the final dump each time, and all of it at the end."""
+    """Each recorded state of a node gives a prefix of the final dump, and the last one all of it."""
     recording = open_recording(name)
     raw = tmp_path / "cdc_raw"
     raw.mkdir()
@@ -213,7 +213,7 @@ def test_a_spare_segment_may_vanish(node: Node) -> None:
 
 
 def test_a_segment_that_vanishes_unread(node: Node) -> None:
-    """One that was seen with changes behind an unfinished one, and is gone before it was read, is lost, and said once."""
+    """One that was seen with changes and is gone before any of it was read is lost, and that is said once."""
     node.segment(0, [user(0)], live=True)
     node.segment(1, [user(1)])
     follower = Follower(node.directory, schema_of())
@@ -286,15 +286,43 @@ def test_a_replayed_segment_comes_again(node: Node) -> None:
 def test_what_was_read_is_not_walked_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file of a live segment stays open, and a look reads nothing below the position."""
     sections = [[user(number)] for number in range(30)]
-    node.segment(0, *sections, live=True)
-    data, places = live(node, *sections)
+    data, _ = live(node, *sections)
     follower = Follower(node.directory, schema_of())
-    follower.look()
+    assert follower.look() == 30
     assert follower.position.offset == len(data) - 8
-    opened = []
-    original = following.Decoder.open
-    monkeypatch.setattr(following.Decoder, "open", lambda *a: opened.append(a) or original(*a))
-    node.segment(0, *sections, [user(99)], live=True)
+    read: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr("os.pread", lambda fd, size, at: read.append(at) or pread(fd, size, at))
+    live(node, *sections, [user(99)])
     assert follower.look() == 1
-    assert opened == []
-    assert places
+    assert min(read) >= len(data) - 8
+    live(node, *sections, [user(99)], [user(100)])
+    node.index(0).write_text(f"{node.path(0).stat().st_size}\nCOMPLETED")
+    assert follower.look() == 1
+    assert min(read) >= len(data) - 8
+
+
+def test_another_file_of_the_same_name(node: Node) -> None:
+    """A live segment whose file was replaced is opened anew: a descriptor of the old one would see nothing more."""
+    live(node, [user(1)])
+    follower = Follower(node.directory, schema_of())
+    assert follower.look() == 1
+    node.path(0).unlink()
+    live(node, [user(1)], [user(2)])
+    assert follower.look() == 1
+
+
+def test_a_look_that_is_given_up(node: Node) -> None:
+    """Whoever stops between two batches finds the rest at the next look, and nothing twice."""
+    live(node, [user(1)], [user(2)])
+    source = ShardLog("node1", node.directory)
+    decoder = Decoder(schema_of(), lambda table: True, max_rows=1)
+    log = LogReader(source, decoder, lambda _: None)
+    position, lines = START, []
+    for _ in range(4):
+        batch = next(log.new(position), None)
+        if batch is not None:
+            position = batch.position
+            lines += list(dump_lines(batch.tables))
+    log.close()
+    assert len(lines) == len(set(lines)) == 2
