@@ -41,7 +41,12 @@ class ShardLog:
         for segment_id in sorted(live.keys() | kept.keys(), reverse=True):
             if segment_id < first:
                 break
-            state = self._state(segment_id, live, kept)
+            try:
+                state = self._state(segment_id, live, kept)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"shard {self.name}: expected a readable file, found: {error.strerror}", where=error.filename
+                ) from None
             if state is not None:
                 found[segment_id] = state
         return _settled([found[segment_id] for segment_id in sorted(found)])

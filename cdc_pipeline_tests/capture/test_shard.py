@@ -160,6 +160,54 @@ def test_a_directory_that_is_missing(tmp_path: Path) -> None:
     )
 
 
+def test_an_index_that_may_not_be_read(node: Node) -> None:
+    """One sentence with the file."""
+    node.segment(0, [user(0)])
+    node.index(0).unlink()
+    node.index(0).mkdir()
+    with pytest.raises(ConfigurationError) as caught:
+        log(node).segments()
+    assert str(caught.value) == f"{node.index(0)}: shard node1: expected a readable file, found: Is a directory"
+
+
+def test_what_moves_while_it_is_looked_at(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment whose log went to the archive before its index was looked at is no spare one: it is read from there."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    node.segment(0, [user(0)])
+    node.segment(1, [user(1)])
+    read_text = Path.read_text
+
+    def late(path: Path, *arguments: str, **options: str) -> str:
+        if path == node.index(0) and path.exists():
+            node.path(0).rename(archive / node.path(0).name)
+            node.index(0).unlink()
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", late)
+    states = log(node, archive).segments()
+    assert [(state.path, state.finished) for state in states] == [
+        (archive / node.path(0).name, True),
+        (node.path(1), True),
+    ]
+
+
+def test_the_newest_is_looked_at_first(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cassandra syncs in the order of ids: who sees a later segment's index must see the earlier ones'."""
+    node.spare(0)
+    node.spare(1)
+    read_text = Path.read_text
+
+    def synced(path: Path, *arguments: str, **options: str) -> str:
+        if path == node.index(1) and not node.index(0).exists():
+            node.segment(0, [user(0)])
+            node.segment(1, [user(1)], live=True)
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", synced)
+    assert waiting(node) == [0, 1]
+
+
 def test_files_by_name(node: Node, tmp_path: Path) -> None:
     """Files are taken as given, a directory's segments by id; a path that is not there is named."""
     for number in (1, 0):
