@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from cdc_pipeline.change import START, Position
 from cdc_pipeline.decode import Decoder, dump_lines
 from cdc_pipeline.following import LogReader
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, Schema, Table
+from cdc_pipeline_tests.capture.sweeper import archivist as sweeper
 from cdc_pipeline_tests.decode import encoder as en
 from cdc_pipeline_tests.integration.node import FIRST, TABLES, Node, user
 from cdc_pipeline_tests.recordings import NAMES, Recording, opener
@@ -326,3 +328,40 @@ def test_a_look_that_is_given_up(node: Node) -> None:
             lines += list(dump_lines(batch.tables))
     log.close()
     assert len(lines) == len(set(lines)) == 2
+
+
+@pytest.mark.parametrize("kind", ["plain", "compressed"])
+def test_a_writer_a_sweeper_and_a_follower(tmp_path: Path, kind: str) -> None:
+    """While segments are written, followed and moved away by another thread, every change comes once and in order."""
+    raw, archive = tmp_path / "cdc_raw", tmp_path / "archive"
+    raw.mkdir()
+    follower = Follower(raw, schema_of(), archive)
+    stop = threading.Event()
+    moved: list[str] = []
+
+    def sweep() -> None:
+        while not stop.is_set():
+            moved.extend(taken.segment for taken in sweeper(raw, archive).sweep().taken)
+
+    thread = threading.Thread(target=sweep)
+    arguments = [sys.executable, "-m", "cdc_pipeline_tests.live_writer", str(raw), kind, "11", "240"]
+    with subprocess.Popen(arguments) as writer, watching(follower.source) as changes:
+        thread.start()
+        try:
+            ends = time.monotonic() + 60
+            while writer.poll() is None and time.monotonic() < ends:
+                follower.look()
+                changes.wait()
+        finally:
+            stop.set()
+            thread.join()
+    assert writer.returncode == 0
+    follower.look()
+    sweeper(raw, archive).sweep()
+    wanted = Follower(raw, schema_of(), archive)
+    wanted.look()
+    assert [path.name for path in raw.iterdir()] == [f"CommitLog-7-{FIRST + 20}.log"]  # the spare one
+    assert len(moved) >= 10
+    assert follower.lines == wanted.lines
+    assert len(follower.lines) > 2000
+    assert (follower.damage, follower.told) == ([], [])
