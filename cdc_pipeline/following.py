@@ -55,14 +55,18 @@ class LogReader:
         Bytes of a live segment that are not whole yet are left for a later call. Raises `CdcError` for a file that
         may not be read.
         """
+        for segment in self.waiting(position):
+            for batch in self.read(segment, position):
+                position = batch.position
+                yield batch
+
+    def waiting(self, position: Position) -> list[SegmentState]:
+        """The segments that may hold changes beyond a position, by id; tells what vanished since the last look."""
         at = parse_segment_name(position.segment)
         states = self.source.segments(at.id if at is not None else -1)
         for message in self._seen.look(states, position):
             self._tell(message)
-        for segment in in_order(states):
-            for batch in self._read(segment, position):
-                position = batch.position
-                yield batch
+        return in_order(states)
 
     def close(self) -> None:
         """Lets go of the segment that is being followed. May be repeated."""
@@ -70,12 +74,8 @@ class LogReader:
             self._open.reading.__exit__(None, None, None)
             self._open = None
 
-    def whole(self, segment: SegmentState) -> Iterator[DecodedBatch]:
-        """All of a segment, wherever it lies by now."""
-        yield from self._read(segment, Position("", 0))
-
-    def _read(self, segment: SegmentState, position: Position) -> Iterator[DecodedBatch]:
-        """What a segment brings; once more from where it lies now when it moved to the archive meanwhile."""
+    def read(self, segment: SegmentState, position: Position) -> Iterator[DecodedBatch]:
+        """What a segment brings beyond a position, from where it lies now, should it have moved to the archive."""
         name = segment.path.name
         try:
             for batch in self._decode(segment, position):

@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 
 from cdc_pipeline.capture import SegmentState, ShardLog
+from cdc_pipeline.change import START
 from cdc_pipeline.decode import DecodedBatch, Decoder
 from cdc_pipeline.errors import CdcError, RowsRefused
 from cdc_pipeline.fitting import Fitter
@@ -72,11 +73,12 @@ class LaneRunner:
         when the destination stays down or refuses for good; nothing is half-applied then.
         """
         done = 0
-        for decoded in self._log.new(self.held.position):
-            self._commit(decoded)
-            done += 1
-            if should_stop():
-                break
+        for segment in self._log.waiting(self.held.position):
+            for decoded in self._log.read(segment, self.held.position):
+                self._commit(decoded)
+                done += 1
+                if should_stop():
+                    return done
         return done
 
     def close(self) -> None:
@@ -98,7 +100,7 @@ class LaneRunner:
 
     def reading(self, segment: SegmentState, tables: Collection[str] | None = None) -> Iterator[DecodedBatch]:
         """The whole of a segment, whatever the offsets say; raw values, which go no further than `prepared`."""
-        for decoded in self._log.whole(dataclasses.replace(segment, problem=None)):
+        for decoded in self._log.read(dataclasses.replace(segment, problem=None), START):
             yield _only(decoded, tables)
 
     def prepared(self, decoded: DecodedBatch) -> Prepared:
