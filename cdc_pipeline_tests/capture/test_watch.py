@@ -18,6 +18,11 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path / "cdc_raw")
 
 
+def descriptors() -> int:
+    """Open files of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def waited(changes: watch.Changes, timeout: float | None = None) -> float:
     """Seconds that a wait took."""
     began = time.monotonic()
@@ -85,21 +90,34 @@ def test_polling_when_asked_for(node: Node) -> None:
 
 def test_polling_where_nothing_can_be_watched(tmp_path: Path) -> None:
     """A directory that is missing, or a kernel without a watch left, is polled; nothing stays behind."""
-    before = threading.active_count()
+    before = descriptors()
     Node(tmp_path / "there")
     sources = [ShardLog("a", tmp_path / "there"), ShardLog("b", tmp_path / "nowhere")]
     with watching(*sources) as changes:
         assert not changes.notified
         assert waited(changes) < 0.3
-    assert threading.active_count() == before
+    assert descriptors() == before
 
 
 def test_nothing_stays_behind(node: Node) -> None:
-    """The watching threads end with the block."""
-    before = threading.active_count()
+    """The kernel's watch ends with the block."""
+    before = descriptors()
     with watching(ShardLog("node1", node.directory)):
-        assert threading.active_count() > before
-    assert threading.active_count() == before
+        assert descriptors() == before + 1
+    assert descriptors() == before
+
+
+def test_a_directory_that_is_made_anew(node: Node) -> None:
+    """Removed and made again, it is watched again."""
+    with watching(ShardLog("node1", node.directory)) as changes:
+        node.directory.rmdir()
+        waited(changes)
+        node.directory.mkdir()
+        waited(changes, 0.01)
+        timer = threading.Timer(0.1, node.index(0).write_text, ["100"])
+        timer.start()
+        assert waited(changes) < 0.6
+        timer.join()
 
 
 MOUNTS = """\
