@@ -47,8 +47,9 @@ format: setup  ## ruff's own fixes
 dev: setup  ## the Dagster UI on the demo project
 	@$(BIN)/cdc-pipeline demo --ui --port $(PORT)
 
-bench: setup  ## measure decoding and loading on the demo's recording
+bench: setup  ## measure decoding, following and loading on the demo's recording
 	@$(BIN)/cdc-pipeline bench decode
+	@$(BIN)/cdc-pipeline bench live
 	@$(BIN)/cdc-pipeline bench load postgres
 
 lock: setup  ## write .ci/constraints.txt anew (uv, from PyPI)

@@ -7,6 +7,7 @@ CdcError
 │   ├── HeaderError           the file is given up
 │   ├── UnsupportedVersion    the file is refused, never deleted
 │   ├── MarkerError           the rest of the segment is given up
+│   │   └── MarkerUnfinished  on a live segment: its bytes have not arrived yet
 │   ├── SectionError          one section is given up
 │   ├── EntryError            one entry is given up
 │   └── CdcIndexError         the index holds no offset
@@ -74,6 +75,10 @@ class UnsupportedVersion(SegmentError):
 
 class MarkerError(SegmentError):
     """A sync marker is damaged or points outside of the file."""
+
+
+class MarkerUnfinished(MarkerError):
+    """A sync marker without its CRC, or that points beyond what is there: being written, or the tail of a crash."""
 
 
 class SectionError(SegmentError):

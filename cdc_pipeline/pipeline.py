@@ -16,10 +16,11 @@ from typing import TypeVar
 import structlog
 
 from cdc_pipeline.capture import SegmentState, ShardLog
-from cdc_pipeline.change import START, Damage, Position
+from cdc_pipeline.change import START
 from cdc_pipeline.decode import DecodedBatch, Decoder
-from cdc_pipeline.errors import CdcError, RowsRefused, SegmentError
+from cdc_pipeline.errors import CdcError, RowsRefused
 from cdc_pipeline.fitting import Fitter
+from cdc_pipeline.following import LogReader
 from cdc_pipeline.load import Sink
 from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane, LaneState
@@ -52,7 +53,7 @@ class LaneRunner:
         self.sink = sink
         self.result = LaneResult()
         self.on_commit: Callable[[LaneRunner], None] = lambda _: None
-        self._decoder = decoder
+        self._log = LogReader(source, decoder, self._problem)
         self._fitter = Fitter(lane, schema, masks, sink)
         self._masks = masks
         self._retry = retry or Retry()
@@ -72,13 +73,17 @@ class LaneRunner:
         when the destination stays down or refuses for good; nothing is half-applied then.
         """
         done = 0
-        for segment in self.source.waiting(self.held.position):
-            for decoded in self._decode(segment, self.held.position):
+        for segment in self._log.waiting(self.held.position):
+            for decoded in self._log.read(segment, self.held.position):
                 self._commit(decoded)
                 done += 1
                 if should_stop():
                     return done
         return done
+
+    def close(self) -> None:
+        """Lets go of the segment that is being followed. May be repeated."""
+        self._log.close()
 
     def backfill(self, segments: Iterable[SegmentState], tables: Collection[str] | None = None) -> LaneResult:
         """Loads segments again, in the order given, whatever the offsets say; they stay as they are."""
@@ -95,7 +100,7 @@ class LaneRunner:
 
     def reading(self, segment: SegmentState, tables: Collection[str] | None = None) -> Iterator[DecodedBatch]:
         """The whole of a segment, whatever the offsets say; raw values, which go no further than `prepared`."""
-        for decoded in self._decode(dataclasses.replace(segment, problem=None), START):
+        for decoded in self._log.read(dataclasses.replace(segment, problem=None), START):
             yield _only(decoded, tables)
 
     def prepared(self, decoded: DecodedBatch) -> Prepared:
@@ -125,26 +130,6 @@ class LaneRunner:
             prepared = self._trying(lambda: self._fitter.prepare(again(), probing=True))
             self._trying(lambda: write(prepared))
         self._written(prepared)
-
-    def _decode(self, segment: SegmentState, held: Position) -> Iterator[DecodedBatch]:
-        """What a segment brings beyond a position; a file whose header is damaged is one damaged place."""
-        name = segment.path.name
-        if segment.problem is not None:
-            self._problem(str(segment.problem))
-        if segment.durable == 0:
-            return
-        after = held.offset if held.segment == name else 0
-        try:
-            for decoded in self._decoder.read(segment.path, after, segment.durable):
-                if decoded.end > decoded.start or decoded.damage:
-                    yield decoded
-        except FileNotFoundError:
-            self._problem(f"segment {name}: vanished before it was read; with cdc_block_writes: false it may be lost")
-        except OSError as error:
-            raise CdcError(f"segment {name}: expected a readable file, found: {error.strerror}") from None
-        except SegmentError as error:
-            if not after:  # not passed yet
-                yield DecodedBatch(name, 0, 1, (), (Damage("section", error),), 0, last=True)
 
     # --- around it ---------------------------------------------------------------------------------------------
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
+from cdc_pipeline.archivist import Archivist, LaneView, Pruned
 from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.capture.archive import ShardArchive
+from cdc_pipeline.capture.space import Limits
 from cdc_pipeline.config import (
     BatchSettings,
     ClusterSchema,
@@ -40,6 +44,7 @@ class Project:
         self.metrics = metrics or Metrics()
         self._embedded: dict[str, EmbeddedPostgres] = {}
         self._sinks: list[Sink] = []
+        self._runners: list[LaneRunner] = []
 
     @classmethod
     def load(cls, config: Path | None) -> Project:
@@ -54,6 +59,9 @@ class Project:
 
     def close(self) -> None:
         """Closes connections and leaves embedded servers, which end with their last user."""
+        for runner in self._runners:
+            runner.close()
+        self._runners.clear()
         for sink in self._sinks:
             sink.close()
         self._sinks.clear()
@@ -160,10 +168,42 @@ class Project:
 
     def source(self, shard: str) -> ShardLog:
         """The log of a shard: its `cdc_raw` and, when one is configured, its archive."""
-        directories = [self.settings.source.shards[shard].directory]
-        if self.settings.source.archive is not None:
-            directories.append(self.settings.source.archive.directory / shard)
-        return ShardLog(shard, directories)
+        source = self.settings.source
+        archive = source.archive.directory / shard if source.archive is not None else None
+        poll = source.watch.interval if source.watch.mode == "polling" else None
+        return ShardLog(shard, source.shards[shard].directory, archive, poll)
+
+    def archivist(self, shard: str) -> Archivist:
+        """Who moves the finished segments of a shard to its archive. `ConfigurationError` without an archive."""
+        source = self.source(shard)
+        if source.archive is None:
+            raise ConfigurationError("expected a directory for finished segments, found none", key="source.archive")
+        return Archivist(source, ShardArchive(source.archive), self.schema, self.log_keys)
+
+    def prune(self, shard: str) -> Pruned:
+        """Removes from a shard's archive what every lane passed long enough ago."""
+        return self.archivist(shard).prune(self.lane_views(shard), self.retention)
+
+    @property
+    def retention(self) -> float:
+        """Seconds that a segment stays in the archive after every lane has passed it."""
+        archive = self.settings.source.archive
+        return archive.retention.total_seconds() if archive is not None else 0.0
+
+    def lane_views(self, shard: str) -> list[LaneView]:
+        """Where the lanes of a shard stand, asked from every configured destination; `SinkError` if one is down."""
+        views = []
+        for lane in self.lanes(shard=shard):
+            with closing(self._make_sink(lane.destination, self.conninfo(lane.destination))) as sink:
+                state = sink.state(lane)
+                views.append(LaneView(lane, state.position, sink.segments(lane)) if state else LaneView(lane))
+        return views
+
+    def limits(self, shard: str) -> Limits:
+        """The CDC space of a shard's node, and when to warn of it."""
+        source = self.settings.source
+        node, space = source.shards[shard], source.space
+        return Limits(node.cdc_total_space, node.cdc_block_writes, space.share, space.forecast.total_seconds())
 
     def lane(self, lane: Lane) -> LaneRunner:
         """A runner of a lane with a decoder and a connection of its own."""
@@ -175,7 +215,7 @@ class Project:
         sink = self.sink(lane.destination)
         masks = self.loaded(sink)
         retry = self.settings.retry
-        return LaneRunner(
+        runner = LaneRunner(
             lane,
             self.source(lane.shard),
             self.decoder([m.table for m in masks.values()]),
@@ -185,6 +225,8 @@ class Project:
             Retry(retry.attempts, retry.wait, retry.max_wait),
             self.metrics,
         )
+        self._runners.append(runner)
+        return runner
 
     def decoder(self, tables: Sequence[Table]) -> Decoder:
         """A decoder of the changes of these tables."""

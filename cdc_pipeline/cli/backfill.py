@@ -59,6 +59,6 @@ def _chosen(runner: LaneRunner, names: list[str] | None) -> list[SegmentState]:
         return [state for state in at_hand.values() if state.has_changes]
     missing = [name for name in names if name not in at_hand]
     if missing:
-        where = ", ".join(str(directory) for directory in runner.source.directories)
+        where = ", ".join(str(one) for one in (runner.source.directory, runner.source.archive) if one is not None)
         raise ConfigurationError(f"expected a segment of shard {runner.lane.shard}, found no {missing[0]}", where=where)
     return [at_hand[name] for name in names]

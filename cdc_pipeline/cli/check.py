@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cdc_pipeline import decode
 from cdc_pipeline.change import parse_segment_name
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
+from cdc_pipeline.cli.check_archive import check_archive, check_space
+from cdc_pipeline.cli.finding import Finding
 from cdc_pipeline.cli.status import lane_status
 from cdc_pipeline.decode import SegmentFile
 from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.load import postgres
 from cdc_pipeline.project import Project
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `state` is ok, warning or failed."""
-
-    what: str
-    state: str
-    message: str
 
 
 @app.command()
@@ -51,10 +43,10 @@ def _findings(project: Project) -> Iterator[Finding]:
     yield from _rules(project)
     for shard in project.shards():
         yield from _shard(project, shard)
+        yield from check_space(project, shard)
+        yield from check_archive(project, shard)
     for destination in project.destinations():
         yield from _destination(project, destination)
-    if project.settings.source.archive is not None:
-        yield Finding("archive", "warning", "segments in it are read; moving finished ones there is not built yet")
 
 
 def _rules(project: Project) -> Iterator[Finding]:
@@ -80,8 +72,8 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
 
 def _shard(project: Project, shard: str) -> Iterator[Finding]:
     source = project.source(shard)
-    yield _tried(f"shard {shard}", lambda: f"{len(source.segments())} segments in {source.directories[0]}")
-    for path in sorted(source.directories[0].glob("CommitLog-*.log")) if source.directories[0].is_dir() else ():
+    yield _tried(f"shard {shard}", lambda: f"{len(source.segments())} segments in {source.directory}")
+    for path in sorted(source.directory.glob("CommitLog-*.log")) if source.directory.is_dir() else ():
         if parse_segment_name(path.name) is None:
             continue
         if not os.access(path, os.R_OK):
@@ -107,7 +99,9 @@ def _destination(project: Project, name: str) -> Iterator[Finding]:
         sink = project.sink(name)
         loaded = project.loaded(sink)
         for lane in project.lanes(name):
-            one = lane_status(lane, sink, project.source(lane.shard))
+            one = lane_status(lane, sink, project.source(lane.shard), project.limits(lane.shard))
+            for loss in one.possible_loss:
+                yield Finding(f"lane {lane}", "warning", loss)
             for segment in one.never_read:
                 yield Finding(f"lane {lane}", "warning", f"segment {segment} was never read: load it by backfill")
             if one.dead_letters:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cdc_pipeline.capture import ShardLog, watching
 from cdc_pipeline.capture.listing import segment_files
-from cdc_pipeline.cli.app import JsonOption, app, output
+from cdc_pipeline.change import START
+from cdc_pipeline.cli.app import JsonOption, app, output, stopping
 from cdc_pipeline.cli.changes import change_line
+from cdc_pipeline.cli.output import Output
 from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider, dump_lines
 from cdc_pipeline.errors import ConfigurationError, SegmentError
+from cdc_pipeline.following import LogReader
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, Table, TableFilter, load_schema
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
 
@@ -41,22 +46,28 @@ def decode(
     key_file: Annotated[Path | None, typer.Option(help="The bare key as hex digits.", metavar="HEXFILE")] = None,
     mask: Annotated[Path | None, typer.Option(help="Mask by these rules (changes only).", metavar="RULES")] = None,
     mask_keys: Annotated[Path | None, typer.Option("--keys", help="Key ring for --mask.", metavar="FILE")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what becomes durable, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Prints what segments hold, as JSON lines.
 
     Example: `cdc-pipeline decode data/cdc_raw --schema data/schema.json --format changes`
+
+    With `--follow DIR` a node's `cdc_raw` is read as Cassandra writes it: whole sections up to the offset in
+    `_cdc.idx`.
     """
     out = output(as_json)
     keys = _keys(keystore, keystore_password, key_password, store_type, key_file)
     loaded = load_schema(schema, schema_history)
-    files = segment_files(paths)
+    files = [] if follow else segment_files(paths)
     chosen = TableFilter.of(tables.split(",") if tables else None)
     masks = _masks(mask, mask_keys, format)
     if masks is None and format is Format.CHANGES:
         out.message("values are printed as they are: masking is applied only with --mask RULES")
     decoder = Decoder(loaded, lambda t: t.keyspace not in SYSTEM_KEYSPACES and chosen.matches(t.full_name), keys=keys)
     printer = _Printer(format, masks)
+    if follow:
+        return _follow(_directory(paths), decoder, printer, out)
     attention = False
     with out.progress() as bar:
         for file in bar.track(files, description="decoding"):
@@ -76,6 +87,35 @@ def decode(
                 out.message(f"segment {file.name}: expected a readable file, found: {error.strerror}")
     sys.stdout.buffer.flush()
     return int(attention)
+
+
+def _directory(paths: Sequence[Path]) -> Path:
+    if len(paths) != 1 or not paths[0].is_dir():
+        raise ConfigurationError(f"expected one directory with --follow, found {', '.join(map(str, paths))}")
+    return paths[0]
+
+
+def _follow(directory: Path, decoder: Decoder, printer: _Printer, out: Output) -> int:
+    """Prints what is there, then what comes; returns when asked to stop."""
+    source = ShardLog(directory.name, directory)
+    told: list[str] = []
+
+    def tell(message: str) -> None:
+        if message not in told:
+            told.append(message)
+            out.message(message)
+
+    position = START
+    with stopping() as asked, watching(source) as changes, closing(LogReader(source, decoder, tell)) as log:
+        while not asked.is_set():
+            for batch in log.new(position):
+                position = batch.position
+                printer.show(batch)
+                for damage in batch.damage:
+                    tell(str(damage.error))
+            sys.stdout.buffer.flush()
+            changes.wait(asked)
+    return int(bool(told))
 
 
 class _Printer:

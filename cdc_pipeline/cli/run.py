@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
+from cdc_pipeline.capture import watching
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output, stopping
+from cdc_pipeline.cli.archiving import Keeper
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.cli.summary import show_result
 from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost, TransientSinkError
 from cdc_pipeline.observability.logging import lane_context
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
-
-_POLL_SECONDS = 0.2
 
 DestinationOption = Annotated[str | None, typer.Option(help="Only this destination.", metavar="D")]
 ShardOption = Annotated[str | None, typer.Option(help="Only this shard.", metavar="S")]
@@ -78,14 +78,24 @@ class _Lanes:
             for runner in self.runners:
                 runner.on_commit = show
                 threads.append(threading.Thread(target=self._lane, args=(runner, asked), name=str(runner.lane)))
-            for thread in threads:
+            done = threading.Event()
+            keepers = [] if self._once else self._keepers(done)
+            for thread in (*threads, *keepers):
                 thread.start()
             for thread in threads:
                 while thread.is_alive():  # a join without a limit would keep signals waiting
                     thread.join(0.1)
+            done.set()
+            for thread in keepers:
+                thread.join()
         for error in self.failed:
             if isinstance(error, ConfigurationError):
                 raise error
+
+    def _keepers(self, done: threading.Event) -> list[threading.Thread]:
+        """A thread per shard that moves its finished segments, if there is an archive, and watches its space."""
+        keepers = [Keeper(self._project, shard, self._out) for shard in sorted({r.lane.shard for r in self.runners})]
+        return [threading.Thread(target=keeper.run, args=(done,), name="archive") for keeper in keepers]
 
     def _lane(self, runner: LaneRunner, asked: threading.Event) -> None:
         lane = runner.lane
@@ -101,21 +111,22 @@ class _Lanes:
 
     def _loop(self, runner: LaneRunner, asked: threading.Event) -> None:
         opened = False
-        while not asked.is_set():
-            try:
-                if not opened:
-                    runner.open(self._run_id)
-                    opened = True
-                runner.drain(asked.is_set)
-            except TransientSinkError as error:
+        with watching(runner.source) as changes:
+            while not asked.is_set():
+                try:
+                    if not opened:
+                        runner.open(self._run_id)
+                        opened = True
+                    runner.drain(asked.is_set)
+                except TransientSinkError as error:
+                    if self._once:
+                        raise
+                    self._project.metrics.failed(error)
+                    self._out.message(f"{error}: the lane waits")
                 if self._once:
-                    raise
-                self._project.metrics.failed(error)
-                self._out.message(f"{error}: the lane waits")
-            if self._once:
-                return
-            self._measure(runner)
-            asked.wait(_POLL_SECONDS)
+                    return
+                self._measure(runner)
+                changes.wait(asked)
 
     def _measure(self, runner: LaneRunner) -> None:
         if runner.result.state is not None:

@@ -6,6 +6,9 @@ import datetime as dt
 from dataclasses import dataclass
 
 from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.capture.loss import possible_loss
+from cdc_pipeline.capture.space import Limits, Pressure
+from cdc_pipeline.capture.space import look as look_at_space
 from cdc_pipeline.change import START, parse_segment_name
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.cli.run import DestinationOption, ShardOption
@@ -29,14 +32,21 @@ class LaneStatus:
     lag_seconds: float | None
     never_read: tuple[str, ...]
     problems: tuple[str, ...]
+    possible_loss: tuple[str, ...]
+    cdc_space: str
+    cdc_space_used_bytes: int
+    cdc_space_total_bytes: int
+    cdc_space_growth_bytes_per_s: float | None
+    cdc_space_forecast_seconds: float | None
 
     @property
     def needs_attention(self) -> bool:
         """Whether somebody should look."""
-        return bool(self.never_read or self.problems or self.dead_letters)
+        pressed = self.cdc_space != Pressure.OK
+        return bool(self.never_read or self.problems or self.dead_letters or self.possible_loss or pressed)
 
 
-def lane_status(lane: Lane, sink: Sink, source: ShardLog) -> LaneStatus:
+def lane_status(lane: Lane, sink: Sink, source: ShardLog, limits: Limits) -> LaneStatus:
     """Asks the destination and looks at the directory; writes nothing."""
     state = sink.state(lane)
     position = state.position if state is not None else START
@@ -52,6 +62,7 @@ def lane_status(lane: Lane, sink: Sink, source: ShardLog) -> LaneStatus:
     committed = state.last_committed_at if state is not None else None
     lag = None if committed is None else (dt.datetime.now(dt.UTC) - committed).total_seconds() if backlog else 0.0
     head = source.head()
+    space = look_at_space(source.directory, limits)
     return LaneStatus(
         destination=lane.destination,
         shard=lane.shard,
@@ -64,6 +75,12 @@ def lane_status(lane: Lane, sink: Sink, source: ShardLog) -> LaneStatus:
         lag_seconds=lag,
         never_read=never_read,
         problems=tuple(str(one.problem) for one in segments if one.problem is not None),
+        possible_loss=tuple(possible_loss(source, read, limits)),
+        cdc_space=str(space.pressure),
+        cdc_space_used_bytes=space.used,
+        cdc_space_total_bytes=space.total,
+        cdc_space_growth_bytes_per_s=space.growth,
+        cdc_space_forecast_seconds=space.seconds_left,
     )
 
 
@@ -81,9 +98,11 @@ def status(
     out = output(as_json)
     attention = False
     rows = []
+    spaces: set[str] = set()
     with Project.load(config_path(config)) as project:
         for lane in project.lanes(destination, shard):
-            one = lane_status(lane, project.sink(lane.destination), project.source(lane.shard))
+            limits = project.limits(lane.shard)
+            one = lane_status(lane, project.sink(lane.destination), project.source(lane.shard), limits)
             attention |= one.needs_attention
             out.record({"lane": str(lane), **vars(one)})
             lag = "" if one.lag_seconds is None else f"{one.lag_seconds:.1f}"
@@ -96,16 +115,30 @@ def status(
                     one.events_processed,
                     lag,
                     one.dead_letters,
+                    _filled(one),
                 )
             )
             for name in one.never_read:
                 out.message(
                     f"lane {lane}: segment {name} lies below the offset and was never read: load it by backfill"
                 )
-            for problem in one.problems:
+            for problem in (*one.problems, *one.possible_loss):
                 out.message(f"lane {lane}: {problem}")
-    out.table("", ["lane", "offset", "head", "backlog bytes", "changes", "lag s", "dead letters"], rows)
+            if lane.shard not in spaces and one.cdc_space != Pressure.OK:
+                out.message(f"shard {lane.shard}: CDC space is {one.cdc_space}: see check")
+            spaces.add(lane.shard)
+    out.table("", ["lane", "offset", "head", "backlog bytes", "changes", "lag s", "dead letters", "CDC space"], rows)
     return int(attention)
+
+
+def _filled(one: LaneStatus) -> str:
+    """`12 % of 4096 MiB, full in 3.4 h`."""
+    text = (
+        f"{100 * one.cdc_space_used_bytes / one.cdc_space_total_bytes:.0f} % of {one.cdc_space_total_bytes >> 20} MiB"
+    )
+    if one.cdc_space_forecast_seconds is None:
+        return text
+    return f"{text}, full in {one.cdc_space_forecast_seconds / 3600:.1f} h"
 
 
 app.command(name="lag", help="The same as `status`.")(status)

@@ -39,10 +39,29 @@ def _print_duration(value: timedelta) -> str:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(_print_duration)]
 
 
+_SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def parse_size(value: object) -> object:
+    """`4096MiB`, `4GiB`, … as bytes, spelt as in cassandra.yaml."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"(\d{1,12}) ?(B|KiB|MiB|GiB)", value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise PydanticCustomError("size", "expected a size as 4096MiB or 4GiB")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+
+
 class ShardSettings(Section):
-    """One node's CDC directory: `cdc_raw_directory` of its cassandra.yaml."""
+    """One node's CDC directory and limits: `cdc_raw_directory`, `cdc_total_space` and `cdc_block_writes` of its
+    cassandra.yaml. Without the last two: Cassandra's default, and not known."""
 
     directory: FilePath
+    cdc_total_space: Size | None = None
+    cdc_block_writes: bool | None = None
 
 
 class FileSchema(Section):
@@ -129,6 +148,21 @@ class ArchiveSettings(Section):
     retention: Duration = timedelta(days=7)
 
 
+class WatchSettings(Section):
+    """How changes in `cdc_raw` are noticed: `auto` takes the kernel's notifications where there are some, else looks
+    every `interval` seconds; `polling` always does."""
+
+    mode: Literal["auto", "polling"] = "auto"
+    interval: Annotated[float, Field(gt=0, le=60)] = 0.02
+
+
+class SpaceSettings(Section):
+    """When a full CDC space is warned of: above `share` of it, or when it will be full within `forecast`."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.75
+    forecast: Duration = timedelta(hours=1)
+
+
 class SourceSettings(Section):
     """The section `source`."""
 
@@ -137,6 +171,8 @@ class SourceSettings(Section):
     encryption: Encryption | None = None
     tables: tuple[str, ...] | None = None
     archive: ArchiveSettings | None = None
+    watch: WatchSettings = WatchSettings()
+    space: SpaceSettings = SpaceSettings()
 
     @field_validator("shards")
     @classmethod
@@ -158,4 +194,6 @@ class SourceSettings(Section):
         directories = [shard.directory for shard in self.shards.values()]
         if len(set(directories)) < len(directories):
             raise PydanticCustomError("shards", "expected another directory for every shard, found one twice")
+        if self.archive is not None and any(self.archive.directory.is_relative_to(raw) for raw in directories):
+            raise PydanticCustomError("archive", "expected an archive outside of cdc_raw, where Cassandra counts files")
         return self

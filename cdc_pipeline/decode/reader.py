@@ -68,21 +68,25 @@ class Decoder:
         }
         self._kernel = Kernel(self._columns)
 
+    def open(self, path: Path, after: int = 0) -> SegmentReading:
+        """A reading of one segment that goes on beyond the logical position `after`; a context manager.
+
+        Raises `SegmentError` for a header, `OSError` for a file that cannot be read, and `ConfigurationError` for an
+        encrypted segment without its key.
+        """
+        return SegmentReading(self, SegmentFile(path, self._keys), after)
+
     def read(self, path: Path, after: int = 0, until: int | None = None) -> Iterator[DecodedBatch]:
         """The changes of a segment at logical positions beyond `after`, whole sections up to `until` only.
 
-        Damage within the segment comes in the batches; the walk goes on where Cassandra's would. Raises
-        `SegmentError` for a header, `OSError` for a file that cannot be read, and `ConfigurationError` for an
-        encrypted segment without its key.
+        Damage within the segment comes in the batches; the walk goes on where Cassandra's would. Raises as `open`.
         """
-        for columns in self._kernel.waiting():
-            columns.discard()  # left by a reading that was given up
-        with SegmentFile(path, self._keys) as file:
-            yield from _Reading(self, file, after).batches(until)
+        with self.open(path, after) as reading:
+            yield from reading.batches(until)
 
 
-class _Reading:
-    """One pass over one segment."""
+class SegmentReading:
+    """One pass over one segment, which may be asked again while Cassandra writes on. A context manager."""
 
     def __init__(self, decoder: Decoder, file: SegmentFile, after: int) -> None:
         self._decoder = decoder
@@ -93,7 +97,19 @@ class _Reading:
         self._damage: list[Damage] = []
         self._before = self._kernel.mutations_read
 
-    def batches(self, until: int | None) -> Iterator[DecodedBatch]:
+    def __enter__(self) -> SegmentReading:
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.__exit__(*exc)
+
+    def batches(self, until: int | None = None) -> Iterator[DecodedBatch]:
+        """What lies beyond the last batch that was given, whole sections up to `until` only; the last one says so."""
+        for columns in self._kernel.waiting():
+            columns.discard()  # left by a reading that was given up
+        self._before, self._damage = self._kernel.mutations_read, []
+        self._end = max(self._start, self._file.header.length)
         after = self._start
         for section in self._file.sections(after, until):
             if isinstance(section, Unreadable):

@@ -15,7 +15,14 @@ from cdc_pipeline.change import parse_segment_name
 from cdc_pipeline.decode.compression import LARGEST_SECTION, decompressor
 from cdc_pipeline.decode.encryption import KeyProvider, decrypt_section
 from cdc_pipeline.decode.section_cy import SLACK
-from cdc_pipeline.errors import ConfigurationError, HeaderError, MarkerError, SectionError, UnsupportedVersion
+from cdc_pipeline.errors import (
+    ConfigurationError,
+    HeaderError,
+    MarkerError,
+    MarkerUnfinished,
+    SectionError,
+    UnsupportedVersion,
+)
 
 VERSIONS = (6, 7, 8)
 """Segment versions this decoder reads: Cassandra 3.0 to 5.0."""
@@ -93,7 +100,8 @@ class SegmentFile:
         """The sections in order that end beyond the logical position `after` and not beyond `until`.
 
         A section that was passed does not come again, nor is it read again: on a segment that is still written, further
-        calls go on where the last one stood.
+        calls go on where the last one stood. With `until` the segment is live: a marker that is only half written, or
+        that points beyond the file, ends the walk, to be looked at again.
 
         A section that cannot be decompressed comes as `Unreadable` and the walk goes on, as Cassandra's does; a damaged
         marker comes as the last one.
@@ -103,7 +111,8 @@ class SegmentFile:
             try:
                 following = self._next_marker(at)
             except MarkerError as error:
-                yield Unreadable(error, logical + 1)
+                if until is None or not isinstance(error, MarkerUnfinished):
+                    yield Unreadable(error, logical + 1)
                 return
             if following is None:
                 return
@@ -149,13 +158,15 @@ class SegmentFile:
         if found != expected:
             if following == 0 and found == 0:
                 return None
-            raise MarkerError(self.name, at, "marker CRC", expected=f"{expected:08x}", found=f"{found:08x}")
+            kind = MarkerError if found else MarkerUnfinished  # its two halves are not written at once (3.1)
+            raise kind(self.name, at, "marker CRC", expected=f"{expected:08x}", found=f"{found:08x}")
         if following > self._size:
             self._size = self.size
         end = int(following)
         if not at + _MARKER <= end <= self._size:
             expected_range = f"{at + _MARKER} to {self._size}"
-            raise MarkerError(self.name, at, "next marker at", expected=expected_range, found=following)
+            kind = MarkerUnfinished if end > self._size else MarkerError
+            raise kind(self.name, at, "next marker at", expected=expected_range, found=end)
         return end
 
     def _read_header(self) -> Header:

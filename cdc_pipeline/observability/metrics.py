@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from threading import Thread
 from types import TracebackType
@@ -37,6 +38,23 @@ class Metrics:
         self.dead_letters = Counter(
             "events_dlq_total", "Changes parked as dead letters", ("reason", "destination"), registry=self.registry
         )
+        shard = ("shard",)
+        self.space_used = Gauge(
+            "cdc_space_used_bytes", "Bytes of every file below cdc_raw", shard, registry=self.registry
+        )
+        self.space_total = Gauge("cdc_space_total_bytes", "cdc_total_space of the node", shard, registry=self.registry)
+        self.space_growth = Gauge(
+            "cdc_space_growth_bytes_per_second", "Bytes that come and stay", shard, registry=self.registry
+        )
+        self.space_left = Gauge(
+            "cdc_space_forecast_seconds",
+            "Seconds until the CDC space is full; +Inf: it does not grow",
+            shard,
+            registry=self.registry,
+        )
+        self.archived = Counter(
+            "cdc_segments_archived_total", "Segments moved out of cdc_raw", shard, registry=self.registry
+        )
         started = time.monotonic()
         uptime = Gauge("cdc_pipeline_uptime_seconds", "Seconds since the process began", registry=self.registry)
         uptime.set_function(lambda: time.monotonic() - started)
@@ -66,6 +84,17 @@ class Metrics:
         for gauge, value in ((self.lag, lag), (self.rate, rate), (self.backlog, backlog)):
             if value is not None:
                 gauge.labels(destination, shard).set(value)
+
+    def space(self, shard: str, *, used: int, total: int, growth: float | None, left: float | None) -> None:
+        """Set what is known now about a node's CDC space: bytes, bytes, bytes per second, seconds until it is full."""
+        self.space_used.labels(shard).set(used)
+        self.space_total.labels(shard).set(total)
+        self.space_growth.labels(shard).set(growth or 0.0)
+        self.space_left.labels(shard).set(math.inf if left is None else left)
+
+    def moved(self, shard: str, segments: int) -> None:
+        """Count segments that an archive took."""
+        self.archived.labels(shard).inc(segments)
 
     def text(self) -> str:
         """All metrics in Prometheus' text format."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from cdc_pipeline.capture import space
 from cdc_pipeline.orchestration import names
 from cdc_pipeline.orchestration.audit import Drift, audit_lanes
 from cdc_pipeline.orchestration.catalog import Catalog
@@ -22,7 +23,11 @@ _TOLERATED_SHARE = 0.01
 
 def all_checks(catalog: Catalog, projects: Projects) -> list[Any]:
     """Every check of a catalog."""
-    checks = [offset_continuity(projects), *(dead_letter_rate(name, projects) for name in catalog.plans)]
+    checks = [
+        offset_continuity(projects),
+        cdc_space(projects),
+        *(dead_letter_rate(name, projects) for name in catalog.plans),
+    ]
     return [*checks, masking_review(catalog)] if catalog.masks else checks
 
 
@@ -43,6 +48,29 @@ def offset_continuity(projects: Projects) -> Any:
         )
 
     return offset_continuity
+
+
+def cdc_space(projects: Projects) -> Any:
+    """Red when a node's CDC space is full, yellow when it soon will be or cannot be looked at."""
+
+    @dg.asset_check(asset=names.COMMITLOG, description="Every node has room in its CDC space for what comes.")
+    def cdc_space(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        found: dict[str, space.Space] = {}
+        problems: dict[str, str] = {}
+        with clean_failures(), projects.open() as project:
+            for shard in project.shards():
+                try:
+                    found[shard] = space.look(project.source(shard).directory, project.limits(shard))
+                except OSError as error:
+                    problems[shard] = f"expected a readable directory, found: {error.strerror}"
+        full = any(one.pressure is space.Pressure.FULL for one in found.values())
+        return dg.AssetCheckResult(
+            passed=not problems and all(one.pressure is space.Pressure.OK for one in found.values()),
+            severity=dg.AssetCheckSeverity.ERROR if full else dg.AssetCheckSeverity.WARN,
+            metadata={shard: one.message for shard, one in found.items()} | problems,
+        )
+
+    return cdc_space
 
 
 def dead_letter_rate(destination: str, projects: Projects) -> Any:

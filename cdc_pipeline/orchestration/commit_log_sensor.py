@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.capture import ShardLog, watching
 from cdc_pipeline.change import START, Position
 from cdc_pipeline.errors import CdcError
 from cdc_pipeline.offsets import Lane
@@ -19,8 +19,6 @@ from cdc_pipeline.orchestration.lane_runs import may_start
 from cdc_pipeline.orchestration.offset_copy import OffsetCopies
 from cdc_pipeline.orchestration.options import Options
 from cdc_pipeline.orchestration.projects import Projects
-
-_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,13 @@ def commit_log_sensor(catalog: Catalog, options: Options, projects: Projects, jo
         with projects.open() as project:
             sources = {shard: project.source(shard) for shard in project.shards()}
         deadline = time.monotonic() + options.poll_seconds
-        while True:
-            news, problems = look(catalog.lanes, sources, copies)
-            if news or problems or time.monotonic() >= deadline:
-                break
-            time.sleep(_LOOK_SECONDS)
+        with watching(*sources.values()) as changes:
+            while True:
+                news, problems = look(catalog.lanes, sources, copies)
+                left = deadline - time.monotonic()
+                if news or problems or left <= 0:
+                    break
+                changes.wait(timeout=left)
         ready = [new for new in news if may_start(context.instance, new.lane, options.retry_seconds)]
         if problems and not ready:
             raise CdcError("; ".join(problems))

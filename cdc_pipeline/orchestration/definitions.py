@@ -11,6 +11,7 @@ import structlog
 
 from cdc_pipeline.config import Settings, load_config
 from cdc_pipeline.orchestration import names
+from cdc_pipeline.orchestration.archive import archive_asset, archive_sensor
 from cdc_pipeline.orchestration.catalog import Catalog, read_catalog
 from cdc_pipeline.orchestration.checks import all_checks
 from cdc_pipeline.orchestration.commit_log_sensor import commit_log_sensor
@@ -48,12 +49,17 @@ def build_definitions(
     drains = _drains(catalog, options, projects, watch)
     drain_jobs = [drain_job(name, assets, catalog, options) for name, assets in drains.items()]
     prepare = prepare_job(projects)
+    archived = catalog.settings.source.archive is not None
     audited = [offsets_asset(projects, options), *_dead_letters(catalog, options, projects)]
+    if archived:
+        audited.append(archive_asset(projects, options))
     checks = all_checks(catalog, projects)
     audit = dg.define_asset_job(
         names.AUDIT_JOB, selection=dg.AssetSelection.assets(*audited) | dg.AssetSelection.checks(*checks)
     )
     sensors = [schema_sensor(projects, prepare), failure_sensor()]
+    if archived:
+        sensors.append(archive_sensor(projects))
     if drain_jobs:
         sensors.append(commit_log_sensor(catalog, options, projects, drain_jobs))
     return dg.Definitions(
@@ -100,7 +106,7 @@ def _audit_schedule(audit: Any) -> dg.ScheduleDefinition:
         name="audit_schedule",
         job=audit,
         cron_schedule="*/15 * * * *",
-        description="Keeps cdc/offsets and the dead letters fresh, and runs the checks.",
+        description="Keeps cdc/offsets, the archive and the dead letters fresh, and runs the checks.",
     )
 
 

@@ -6,14 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.capture import ShardLog, watching
 from cdc_pipeline.change import Position
 from cdc_pipeline.errors import CdcError, LaneLost
 from cdc_pipeline.offsets import LaneState, reconcile
 from cdc_pipeline.orchestration.offset_copy import OffsetCopies, SecondlyCopy
 from cdc_pipeline.pipeline import LaneRunner
-
-_LOOK_SECONDS = 0.05
 
 Watch = Callable[[LaneRunner], None]
 """Called once a lane is open, and after each of its micro-batches."""
@@ -101,16 +99,18 @@ def _until_idle(runner: LaneRunner, config: DrainConfig) -> str | None:
     ends = time.monotonic() + config.budget_seconds
     quiet_since = time.monotonic()
     drained = None
-    while time.monotonic() < ends:
-        mark = log_mark(runner.source, runner.held.position)
-        if mark != drained:
-            if runner.drain(should_stop=lambda: time.monotonic() >= ends):
-                quiet_since = time.monotonic()
-                continue
-            drained = mark
-        if time.monotonic() - quiet_since >= config.idle_seconds:
-            return drained
-        time.sleep(_LOOK_SECONDS)
+    with watching(runner.source) as changes:
+        while time.monotonic() < ends:
+            mark = log_mark(runner.source, runner.held.position)
+            if mark != drained:
+                if runner.drain(should_stop=lambda: time.monotonic() >= ends):
+                    quiet_since = time.monotonic()
+                    continue
+                drained = mark
+            idle_left = quiet_since + config.idle_seconds - time.monotonic()
+            if idle_left <= 0:
+                return drained
+            changes.wait(timeout=min(idle_left, ends - time.monotonic()))
     return None
 
 

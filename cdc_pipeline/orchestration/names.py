@@ -15,6 +15,7 @@ LANE_TAG = "cdc/lane"
 
 COMMITLOG = dg.AssetKey(["cdc", "commitlog"])
 OFFSETS = dg.AssetKey(["cdc", "offsets"])
+ARCHIVE = dg.AssetKey(["cdc", "archive"])
 CASSANDRA = "cassandra"
 PREPARE_JOB = "prepare_tables"
 RELOAD_JOB = "segment_reload"

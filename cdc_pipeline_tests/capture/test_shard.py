@@ -19,8 +19,8 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path / "cdc_raw")
 
 
-def log(node: Node, *more: Path) -> ShardLog:
-    return ShardLog("node1", [node.directory, *more])
+def log(node: Node, archive: Path | None = None) -> ShardLog:
+    return ShardLog("node1", node.directory, archive)
 
 
 def waiting(node: Node, position: Position = START) -> list[int]:
@@ -135,24 +135,77 @@ def test_backlog_and_head(node: Node) -> None:
 
 
 def test_an_archive(node: Node, tmp_path: Path) -> None:
-    """Directories are read as one; what lies in both is read from the first, and the archive may be missing."""
+    """Both are read as one; what lies in both is read from the archive, and there presence means finished."""
     archive = Node(tmp_path / "archive")
     node.segment(1, [user(1)])
+    node.segment(2, [user(2)], live=True)
     archive.segment(0, [user(0)])
-    archive.segment(1, [user(99)])
-    both = log(node, archive.directory, tmp_path / "nowhere")
-    assert [state.path for state in both.segments()] == [archive.path(0), node.path(1)]
+    archive.segment(1, [user(1)])
+    for number in (0, 1):
+        archive.index(number).unlink()
+    both = log(node, archive.directory)
+    assert [state.path for state in both.segments()] == [archive.path(0), archive.path(1), node.path(2)]
+    assert [state.finished for state in both.segments()] == [True, True, False]
     assert both.segment(node.path(1).name) is not None
     assert both.segment("CommitLog-7-1.log") is None
+    assert [state.path for state in log(node, tmp_path / "nowhere").segments()] == [node.path(1), node.path(2)]
 
 
 def test_a_directory_that_is_missing(tmp_path: Path) -> None:
     """The first directory must be there."""
     with pytest.raises(ConfigurationError) as caught:
-        ShardLog("node1", [tmp_path / "nowhere"]).segments()
+        ShardLog("node1", tmp_path / "nowhere").segments()
     assert str(caught.value) == (
         f"{tmp_path / 'nowhere'}: shard node1: expected a readable directory, found: No such file or directory"
     )
+
+
+def test_an_index_that_may_not_be_read(node: Node) -> None:
+    """One sentence with the file."""
+    node.segment(0, [user(0)])
+    node.index(0).unlink()
+    node.index(0).mkdir()
+    with pytest.raises(ConfigurationError) as caught:
+        log(node).segments()
+    assert str(caught.value) == f"{node.index(0)}: shard node1: expected a readable file, found: Is a directory"
+
+
+def test_what_moves_while_it_is_looked_at(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment whose log went to the archive before its index was looked at is no spare one: it is read from there."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    node.segment(0, [user(0)])
+    node.segment(1, [user(1)])
+    read_text = Path.read_text
+
+    def late(path: Path, *arguments: str, **options: str) -> str:
+        if path == node.index(0) and path.exists():
+            node.path(0).rename(archive / node.path(0).name)
+            node.index(0).unlink()
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", late)
+    states = log(node, archive).segments()
+    assert [(state.path, state.finished) for state in states] == [
+        (archive / node.path(0).name, True),
+        (node.path(1), True),
+    ]
+
+
+def test_the_newest_is_looked_at_first(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cassandra syncs in the order of ids: who sees a later segment's index must see the earlier ones'."""
+    node.spare(0)
+    node.spare(1)
+    read_text = Path.read_text
+
+    def synced(path: Path, *arguments: str, **options: str) -> str:
+        if path == node.index(1) and not node.index(0).exists():
+            node.segment(0, [user(0)])
+            node.segment(1, [user(1)], live=True)
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", synced)
+    assert waiting(node) == [0, 1]
 
 
 def test_files_by_name(node: Node, tmp_path: Path) -> None:

@@ -32,11 +32,13 @@ Load = Callable[[str], Settings]
 FULL = """
 source:
   shards:
-    node1: {directory: data/cdc_raw}
+    node1: {directory: data/cdc_raw, cdc_total_space: 8GiB, cdc_block_writes: false}
   schema: {file: data/schema.json, history: data/schema_history}
   encryption: {keystore: conf/cassandra.jceks, store_type: JCEKS, password: {env: KEYSTORE_PASSWORD}}
   tables: ["ecommerce.*", "!ecommerce.audit_log"]
   archive: {directory: data/archive, retention: 12h}
+  watch: {mode: polling, interval: 0.5}
+  space: {share: 0.5, forecast: 30m}
 destinations:
   warehouse:
     kind: postgres
@@ -70,6 +72,10 @@ def test_everything_that_may_be_said(load: Load, tmp_path: Path) -> None:
     assert source.encryption.keystore == tmp_path / "conf/cassandra.jceks"
     assert source.archive is not None
     assert source.archive.retention == timedelta(hours=12)
+    assert source.shards["node1"].cdc_total_space == 8 * 2**30
+    assert source.shards["node1"].cdc_block_writes is False
+    assert (source.watch.mode, source.watch.interval) == ("polling", 0.5)
+    assert (source.space.share, source.space.forecast) == (0.5, timedelta(minutes=30))
     assert warehouse(settings).directory == tmp_path / "data/postgres"
     assert warehouse(settings).types.columns == {"ecommerce.products.price": "numeric(12,2)"}
     assert isinstance(settings.destinations["analytics"], ClickHouseDestination)
@@ -86,6 +92,8 @@ def test_what_need_not_be_said(load: Load) -> None:
     settings = load(MINIMAL)
     source = settings.source
     assert (source.tables, source.archive, source.encryption) == (None, None, None)
+    assert (source.shards["node1"].cdc_total_space, source.shards["node1"].cdc_block_writes) == (None, None)
+    assert (source.watch.mode, source.space.share) == ("auto", 0.75)
     assert settings.masking.unclassified == "review"
     assert (settings.masking.rules, settings.masking.keys) == (None, None)
     assert (settings.batch.rows, settings.retry.attempts, settings.metrics) == (20_000, 8, None)
@@ -301,6 +309,12 @@ SOURCE = "source: {shards: {n1: {directory: d}}, schema: {file: s}}\n"
          "found ks.t"),
         (MINIMAL.replace("{file: schema.json}", "{file: s}\n  archive: {directory: a, retention: soon}"),
          "source.archive.retention: expected a duration as 30m, 12h or 7d"),
+        (MINIMAL.replace("{file: schema.json}", "{file: s}\n  archive: {directory: cdc_raw/archive}"),
+         "source: expected an archive outside of cdc_raw, where Cassandra counts files"),
+        (MINIMAL.replace("{directory: cdc_raw}", "{directory: cdc_raw, cdc_total_space: 4 GB}"),
+         "source.shards.node1.cdc_total_space: expected a size as 4096MiB or 4GiB"),
+        (MINIMAL.replace("{file: schema.json}", "{file: s}\n  watch: {mode: never}"),
+         "source.watch.mode: expected auto or polling, found never"),
         (MINIMAL.replace("{file: schema.json}", "{file: s}\n  encryption: {keystore: k}"),
          "source.encryption.password: expected a value, found none"),
         (MINIMAL + "masking: {keys: {file: k, env: K}}\n", "masking.keys: expected exactly one of file and env"),

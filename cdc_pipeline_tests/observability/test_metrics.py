@@ -44,6 +44,24 @@ def test_what_is_not_known_stays() -> None:
     assert 'cdc_backlog_depth{destination="warehouse",shard="node1"} 0.0' in metrics.text()
 
 
+def test_the_cdc_space() -> None:
+    """Per shard: bytes, growth, and seconds until it is full, which are infinite when it does not grow."""
+    metrics = Metrics()
+    metrics.space("node1", used=5, total=10, growth=None, left=None)
+    metrics.space("node2", used=5, total=10, growth=2.5, left=2.0)
+    metrics.moved("node1", 3)
+    for line in (
+        'cdc_space_used_bytes{shard="node1"} 5.0',
+        'cdc_space_total_bytes{shard="node1"} 10.0',
+        'cdc_space_growth_bytes_per_second{shard="node1"} 0.0',
+        'cdc_space_growth_bytes_per_second{shard="node2"} 2.5',
+        'cdc_space_forecast_seconds{shard="node1"} +Inf',
+        'cdc_space_forecast_seconds{shard="node2"} 2.0',
+        'cdc_segments_archived_total{shard="node1"} 3.0',
+    ):
+        assert line in metrics.text().splitlines()
+
+
 def test_two_registries_do_not_meet() -> None:
     """Every `Metrics` counts for itself."""
     filled()
