@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, field_validator, model_validator
@@ -130,13 +131,14 @@ class ArchiveSettings(Section):
 
 
 class SourceSettings(Section):
-    """The section `source`."""
+    """The section `source`; `followed_schema` is where changes of the schema are kept when there is no archive."""
 
     shards: dict[Name, ShardSettings]
     schema_source: SchemaSource = Field(alias="schema")
     encryption: Encryption | None = None
     tables: tuple[str, ...] | None = None
     archive: ArchiveSettings | None = None
+    followed_schema: FilePath = Field(default=Path("followed_schema"), validate_default=True)
 
     @field_validator("shards")
     @classmethod
