@@ -30,10 +30,14 @@ from cdc_pipeline.offsets import Lane
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.retry import Retry
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, Schema, Table, TableFilter, load_schema
+from cdc_pipeline.schema.changes import differences
 from cdc_pipeline.schema.cluster import read_cluster
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
 
 EMBEDDED_DATABASE = "cdc"
+
+_NAMED = 5
+"""Tables that a sentence about differences names."""
 
 log = structlog.get_logger()
 
@@ -214,6 +218,33 @@ class Project:
         """What DDL in a shard's log did to the schema: beside its archive, else in the folder for it."""
         archive, apart = self.settings.source.archive, self.settings.source.followed_schema
         return SchemaHistory(archive.directory / shard / "schema" if archive is not None else apart / shard)
+
+    def disagreement(self, shard: str) -> str | None:
+        """What the schema's source says otherwise than the log of a shard, as far as that was read; None: they agree.
+
+        The log is right about its place. A source may be newer than that, or older than the last change in the log.
+        """
+        last = self.history(shard).last()
+        if last is None:
+            return None
+        log_tables, tables = (
+            [table for table in schema.current if table.keyspace not in SYSTEM_KEYSPACES]
+            for schema in (last.schema, self.schema)
+        )
+        found = differences(log_tables, tables)
+        if not found:
+            return None
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        return (
+            f"shard {shard}: expected {self.schema_source} to say what the log says at {last.position}, found: "
+            f"{'; '.join(found[:_NAMED])}{more}"
+        )
+
+    @property
+    def schema_source(self) -> str:
+        """The schema's source in words: its file, or the cluster."""
+        source = self.settings.source.schema_source
+        return str(source.file) if isinstance(source, FileSchema) else f"cluster {source.contact_points[0]}"
 
     def decoder(self, wanted: Callable[[Table], bool]) -> Decoder:
         """A decoder that follows the schema in the log, and asks the schema's source for what it lacks."""

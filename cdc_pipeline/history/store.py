@@ -49,6 +49,11 @@ class SchemaHistory:
         names = [name for name in self._names() if name <= _file_name(position)]
         return self._read(names[-1]) if names else None
 
+    def last(self) -> Entry | None:
+        """The newest change; None when the log changed nothing so far."""
+        names = self._names()
+        return self._read(names[-1]) if names else None
+
     def entries(self) -> Iterator[Entry]:
         """All changes in the log's order."""
         for name in self._names():

@@ -122,6 +122,22 @@ def table_changes(before: Table | None, after: Table | None) -> Iterator[TableCh
             yield TableChange(ChangeKind.ALTERED, detail=f"{what} = {_plain(getattr(after, what))}")
 
 
+def differences(log: Iterable[Table], other: Iterable[Table]) -> list[str]:
+    """Where two sources of a schema disagree, a phrase per table: what the second says otherwise than the log."""
+    ours, theirs = ({table.full_name: table for table in tables} for tables in (log, other))
+    found = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        old, new = ours.get(name), theirs.get(name)
+        if old is None or new is None:
+            found.append(f"{name} is only in {'the log' if new is None else 'the other'}")
+        elif old.id != new.id:
+            found.append(f"{name} has another id")
+        else:
+            changes = [f"{change.column or 'table'} {change.kind}" for change in table_changes(old, new)]
+            found += [f"{name}: {', '.join(changes)}"] if changes else []
+    return found
+
+
 def _altered(before: Column, after: Column) -> Iterator[TableChange]:
     if before == after:
         return
