@@ -26,7 +26,7 @@ from functools import cached_property, total_ordering
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdc_pipeline.errors import SegmentError
-from cdc_pipeline.schema import Table
+from cdc_pipeline.schema import ChangeKind, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +91,8 @@ class Damage:
     """Bytes that gave no change: the error with its place, how many bytes, and the table where it is known.
 
     `kind`: `entry` (one mutation, corrupt), `section` (the rest of a section or of a segment), `table` and `column`
-    (a mutation that the schema at hand cannot read).
+    (a mutation that the schema at hand cannot read), `schema` (a change of the schema that cannot be followed).
+    `mutation` are the whole bytes of one that cannot be read, `position` the logical position behind its entry.
     """
 
     kind: str
@@ -99,6 +100,30 @@ class Damage:
     size: int = 0
     table_id: uuid.UUID | None = None
     column: str | None = None
+    mutation: bytes | None = field(default=None, repr=False)
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """What DDL or TRUNCATE did at a place of the log: what lies before it has the old schema, what follows the new.
+
+    `table` is None for a change of a keyspace or of user types; `detail` says more in words. `truncated_micros` (µs):
+    all that was written at or before it is gone from the table.
+    """
+
+    kind: ChangeKind
+    position: Position
+    keyspace: str
+    table: str | None = None
+    table_id: uuid.UUID | None = None
+    column: str | None = None
+    detail: str = ""
+    truncated_micros: int | None = None
+
+    def __str__(self) -> str:
+        name = ".".join(part for part in (self.keyspace, self.table, self.column) if part is not None)
+        return f"{name} {self.kind}{f' ({self.detail})' if self.detail else ''}"
 
 
 class EventType(StrEnum):

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from cdc_pipeline.change import ChangeBatch, Damage, Position
 from cdc_pipeline.decode import DecodedBatch
-from cdc_pipeline.dlq import DeadLetterEvent, FailureReason, describe_damage, describe_event, schema_details
+from cdc_pipeline.dlq import (
+    DeadLetterEvent,
+    FailureReason,
+    Seal,
+    describe_damage,
+    describe_event,
+    digest,
+    schema_details,
+)
 from cdc_pipeline.errors import CdcError, PermanentSinkError, RowError
-from cdc_pipeline.load import Encoded, Sink
+from cdc_pipeline.load import Encoded, Sink, Truncation
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.results import Prepared
-from cdc_pipeline.schema import Schema
+from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, MaskingReport, TableMasks, compact
 
 
@@ -36,20 +44,23 @@ class Fitted:
 
 
 class Fitter:
-    """The stages between decoding and writing, for one lane. Pure but for `probing`."""
+    """The stages between decoding and writing, for one lane. Pure but for `probing`.
 
-    def __init__(self, lane: Lane, schema: Schema, masks: Mapping[str, TableMasks], sink: Sink) -> None:
+    `masks` gives the decisions about a table as it was where it was read; `seal` what may be kept of raw bytes.
+    """
+
+    def __init__(self, lane: Lane, masks: Callable[[Table], TableMasks], sink: Sink, seal: Seal = digest) -> None:
         self._lane = lane
-        self._schema = schema
         self._masks = masks
         self._sink = sink
+        self._seal = seal
 
     def prepare(self, decoded: DecodedBatch, *, probing: bool = False) -> Prepared:
         """All tables of a micro-batch. `probing` asks the server which rows it refuses, after it refused some.
 
         The counts must come out even, before any offset moves: decoded = applied + parked.
         """
-        letters = [self._damaged(decoded.segment, damage) for damage in decoded.damage]
+        letters = [self._damaged(decoded, damage) for damage in decoded.damage]
         prepared = Prepared(
             position=decoded.position,
             batches=[],
@@ -58,6 +69,7 @@ class Fitter:
             mutations=decoded.mutations,
             filtered=decoded.mutations - _mutations(decoded),
             masking=MaskingReport(),
+            truncations=_truncations(decoded),
         )
         batches: list[Encoded] = []
         for batch in decoded.tables:
@@ -95,7 +107,7 @@ class Fitter:
 
     def once(self, batch: ChangeBatch, without: Collection[int], *, apart: bool = False) -> tuple[MaskedBatch, Encoded]:
         """One way through: compact, mask, encode."""
-        masked = self._masks[batch.table.full_name].apply(compact(batch, frozenset(without), apart=apart))
+        masked = self._masks(batch.table).apply(compact(batch, frozenset(without), apart=apart))
         return masked, self._sink.encode(masked)
 
     def _superseded(self, batch: ChangeBatch, masked: MaskedBatch, failed: Collection[int]) -> dict[int, RowError]:
@@ -130,7 +142,7 @@ class Fitter:
     def _letters(self, batch: ChangeBatch, failures: Mapping[int, RowError]) -> list[DeadLetterEvent]:
         if not failures:
             return []
-        masks = self._masks[batch.table.full_name]
+        masks = self._masks(batch.table)
         return [
             DeadLetterEvent(
                 id=uuid.uuid5(event.event_id, str(self._lane)),
@@ -147,9 +159,9 @@ class Fitter:
             for row, event in batch.indexed_events(failures)
         ]
 
-    def _damaged(self, segment: str, damage: Damage) -> DeadLetterEvent:
-        identity, reason, description = describe_damage(damage, segment, self._schema)
-        table = self._schema.tables.get(damage.table_id) if damage.table_id is not None else None
+    def _damaged(self, decoded: DecodedBatch, damage: Damage) -> DeadLetterEvent:
+        table = decoded.schema.tables.get(damage.table_id) if damage.table_id is not None else None
+        identity, reason, description = describe_damage(damage, decoded.segment, table, self._seal)
         return DeadLetterEvent(
             id=uuid.uuid5(identity, str(self._lane)),
             destination=self._lane.destination,
@@ -160,8 +172,17 @@ class Fitter:
             message=str(damage.error),
             event=description,
             schema_details=schema_details(table) if table else {},
-            position=Position(segment, damage.error.offset),
+            position=Position(decoded.segment, damage.error.offset),
         )
+
+
+def _truncations(decoded: DecodedBatch) -> list[Truncation]:
+    """The tables that were truncated at the end of a micro-batch."""
+    return [
+        Truncation(decoded.schema.tables[event.table_id], event.truncated_micros)
+        for event in decoded.events
+        if event.table_id is not None and event.truncated_micros is not None
+    ]
 
 
 def _mutations(decoded: DecodedBatch) -> int:

@@ -108,7 +108,9 @@ class LogReader:
             raise CdcError(f"segment {name}: expected a readable file, found: {error.strerror}") from None
         except SegmentError as error:
             if not after:  # not passed yet
-                yield DecodedBatch(name, 0, 1, (), (Damage("section", error),), 0, last=True)
+                schema = self._decoder.schema
+                damage = (Damage("section", error),)
+                yield DecodedBatch(name, 0, 1, (), damage, 0, last=True, schema=schema, schema_behind=schema)
 
     def _sections(self, segment: SegmentState, after: int) -> Iterator[DecodedBatch]:
         """The file of a live segment stays open between two looks, when all that was durable was taken."""

@@ -10,23 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 from typing import TypeVar
 
 import structlog
 
 from cdc_pipeline.capture import SegmentState, ShardLog
-from cdc_pipeline.change import START
+from cdc_pipeline.change import START, Position
 from cdc_pipeline.decode import DecodedBatch, Decoder
+from cdc_pipeline.dlq import Seal, digest
 from cdc_pipeline.errors import CdcError, RowsRefused
 from cdc_pipeline.fitting import Fitter
 from cdc_pipeline.following import LogReader
+from cdc_pipeline.history import ShardSchema
 from cdc_pipeline.load import Sink
+from cdc_pipeline.loaded import LoadedTables
 from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.results import LaneResult, Prepared
 from cdc_pipeline.retry import Retry
-from cdc_pipeline.schema import Schema
+from cdc_pipeline.schema import Schema, Table
 from cdc_pipeline.transform import TableMasks
 
 T = TypeVar("T")
@@ -35,35 +40,48 @@ log = structlog.get_logger()
 
 
 class LaneRunner:
-    """One destination x one shard; `masks` holds the tables that are loaded, by full name."""
+    """One destination x one shard; `tables` says what is loaded and how it is masked, `places` what the schema was."""
 
     def __init__(
         self,
         lane: Lane,
         source: ShardLog,
         decoder: Decoder,
-        schema: Schema,
-        masks: Mapping[str, TableMasks],
+        tables: LoadedTables,
+        places: ShardSchema,
         sink: Sink,
+        *,
         retry: Retry | None = None,
         metrics: Metrics | None = None,
+        seal: Seal = digest,
     ) -> None:
         self.lane = lane
         self.source = source
         self.sink = sink
         self.result = LaneResult()
         self.on_commit: Callable[[LaneRunner], None] = lambda _: None
+        self._decoder = decoder
+        self._tables = tables
+        self._places = places
+        self._schema = decoder.schema
         self._log = LogReader(source, decoder, self._problem)
-        self._fitter = Fitter(lane, schema, masks, sink)
-        self._masks = masks
+        self._ready: set[tuple[Table, int]] = set()
+        self._fitter = Fitter(lane, tables.masks, sink, seal)
         self._retry = retry or Retry()
         self._metrics = metrics or Metrics()
         self._since = time.monotonic()
 
+    @property
+    def loaded(self) -> list[tuple[Table, TableMasks]]:
+        """The tables that are loaded where the lane stands."""
+        return self._tables.of(self._schema)
+
     def open(self, run_id: str) -> LaneState:
-        """Prepares the destination's tables and takes the lane from any older writer."""
-        self.prepare_tables()
+        """Prepares the destination's tables as they were at the offset, and takes the lane from any older writer."""
+        position = self.prepare_tables()
         self.result.state = self._trying(lambda: self.sink.claim(self.lane, run_id))
+        if self.result.state.position != position:  # another writer moved it meanwhile
+            self._stand(self.result.state.position)
         return self.result.state
 
     def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
@@ -73,17 +91,20 @@ class LaneRunner:
         when the destination stays down or refuses for good; nothing is half-applied then.
         """
         done = 0
+        self._use(self._schema)  # a micro-batch that failed, or a backfill, may have left the decoder elsewhere
         for segment in self._log.waiting(self.held.position):
+            if segment.path.name != self.held.position.segment:
+                self._places.begin(segment.path.name)
             for decoded in self._log.read(segment, self.held.position):
-                self._commit(decoded)
-                done += 1
+                if decoded.events or decoded.relearned:
+                    self._evolve(decoded)
+                if not decoded.relearned:
+                    self._commit(decoded)
+                    done += 1
+                self._schema = decoded.schema_behind
                 if should_stop():
                     return done
         return done
-
-    def close(self) -> None:
-        """Lets go of the segment that is being followed. May be repeated."""
-        self._log.close()
 
     def backfill(self, segments: Iterable[SegmentState], tables: Collection[str] | None = None) -> LaneResult:
         """Loads segments again, in the order given, whatever the offsets say; they stay as they are."""
@@ -93,23 +114,31 @@ class LaneRunner:
                 self.reload(self.prepared(decoded), lambda decoded=decoded: decoded)  # type: ignore[misc]
         return self.result
 
-    def prepare_tables(self) -> None:
-        """Creates or migrates the tables of this lane. May be repeated."""
-        tables = [(masks.table, masks) for masks in self._masks.values()]
-        self._trying(lambda: self.sink.prepare(tables))
+    def prepare_tables(self) -> Position:
+        """Creates or migrates the tables as they were at the lane's offset, which it returns. May be repeated."""
+        self._trying(lambda: self.sink.prepare([]))
+        state = self._trying(lambda: self.sink.state(self.lane))
+        position = state.position if state is not None else START
+        self._stand(position)
+        return position
 
     def reading(self, segment: SegmentState, tables: Collection[str] | None = None) -> Iterator[DecodedBatch]:
         """The whole of a segment, whatever the offsets say; raw values, which go no further than `prepared`."""
+        self._use(self._places.at(Position(segment.path.name, 0)))
         for decoded in self._log.read(dataclasses.replace(segment, problem=None), START):
-            yield _only(decoded, tables)
+            if not decoded.relearned:
+                yield _only(decoded, tables)
 
     def prepared(self, decoded: DecodedBatch) -> Prepared:
         """A micro-batch compacted, masked and typed."""
+        self._prepare(decoded.schema)
         return self._fitter.prepare(decoded)
 
     def reload(self, prepared: Prepared, again: Callable[[], DecodedBatch]) -> None:
         """One micro-batch without an offset; `again` decodes it once more when the server refuses rows of it."""
-        self._write(prepared, again, lambda p: self.sink.load(self.lane, p.batches, p.letters, p.position))
+        self._write(
+            prepared, again, lambda p: self.sink.load(self.lane, p.batches, p.letters, p.position, p.truncations)
+        )
 
     def _commit(self, decoded: DecodedBatch) -> None:
         """One micro-batch: all of it, or none."""
@@ -117,7 +146,7 @@ class LaneRunner:
 
         def apply(prepared: Prepared) -> None:
             self.result.state = self.sink.apply(
-                held, prepared.batches, prepared.letters, prepared.position, prepared.events
+                held, prepared.batches, prepared.letters, prepared.position, prepared.events, prepared.truncations
             )
 
         self._write(self._fitter.prepare(decoded), lambda: decoded, apply)
@@ -130,6 +159,71 @@ class LaneRunner:
             prepared = self._trying(lambda: self._fitter.prepare(again(), probing=True))
             self._trying(lambda: write(prepared))
         self._written(prepared)
+
+    def close(self) -> None:
+        """Gives back the segment that is open. May be repeated; the sink is its maker's."""
+        self._log.close()
+
+    # --- the schema of the place ---------------------------------------------------------------------------------
+
+    def _stand(self, position: Position) -> None:
+        """Takes the schema of a place, and prepares its tables."""
+        self._schema = self._places.at(position)
+        self._use(self._schema)
+        self._prepare(self._schema, again=True)
+
+    def _use(self, schema: Schema) -> None:
+        for problem in self._places.problems:
+            self._problem(problem)
+        if self._decoder.schema is not schema:
+            self._decoder.use(schema)
+
+    def _prepare(self, schema: Schema, *, again: bool = False) -> None:
+        """Has the tables of a schema made or migrated that were not yet."""
+        loaded = self._tables.of(schema)
+        tables = [(table, masks) for table, masks in loaded if again or (table, table.version) not in self._ready]
+        if tables or again:
+            self._trying(lambda: self.sink.prepare(tables))
+        self._ready.update((table, table.version) for table, _ in tables)
+
+    def _evolve(self, decoded: DecodedBatch) -> None:
+        """Before a place is passed where the schema changed: it is kept, tables are made, and those that are loaded
+        from here on get what the log at hand holds of them. Each step may be repeated."""
+        self._places.record(decoded)
+        for problem in self._places.problems:
+            self._problem(problem)
+        self._prepare(decoded.schema_behind)
+        for event in decoded.events:
+            log.info("schema changed", change=str(event), position=str(event.position))
+        before = decoded.schema.tables
+        late = {
+            table.id
+            for table, _ in self._tables.of(decoded.schema_behind)
+            if table.id in before and not self._tables.loads(before[table.id])
+        }
+        if late:
+            self._catch_up(late, decoded.position)
+
+    def _catch_up(self, tables: Collection[uuid.UUID], until: Position) -> None:
+        """Loads what the log at hand holds, up to a place, of tables whose CDC was switched on there."""
+        read = {*self.sink.segments(self.lane), until.segment}
+        for segment in self.source.segments():
+            name = segment.path.name
+            if name in read and Position(name, 0) < until:
+                decoder = self._decoder.like(self._places.at(Position(name, 0)), lambda table: table.id in tables)
+                with closing(LogReader(self.source, decoder, self._problem)) as past:
+                    for decoded in past.read(dataclasses.replace(segment, problem=None), START):
+                        if decoded.position > until:
+                            break
+                        self._load_only(decoded)
+
+    def _load_only(self, decoded: DecodedBatch) -> None:
+        """Loads a batch without its damage, which was parked when the lane read it."""
+        again = dataclasses.replace(decoded, damage=())
+        if again.tables or again.events:
+            found = [(batch.table, self._tables.masks(batch.table)) for batch in again.tables]
+            self._trying(lambda: self.sink.prepare(found))
+            self.reload(self._fitter.prepare(again), lambda: again)
 
     # --- around it ---------------------------------------------------------------------------------------------
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
+
+import structlog
 
 from cdc_pipeline.archivist import Archivist, LaneView, Pruned
 from cdc_pipeline.capture import ShardLog
@@ -22,18 +24,26 @@ from cdc_pipeline.config import (
 )
 from cdc_pipeline.decode import Decoder, KeyProvider
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
-from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.errors import CdcError, ConfigurationError
+from cdc_pipeline.history import SchemaHistory, ShardSchema
 from cdc_pipeline.load import Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.loaded import LoadedTables
 from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.retry import Retry
-from cdc_pipeline.schema import Schema, Table, TableFilter, load_schema
+from cdc_pipeline.schema import SYSTEM_KEYSPACES, Schema, Table, TableFilter, load_schema
+from cdc_pipeline.schema.changes import differences
 from cdc_pipeline.schema.cluster import read_cluster
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
 
 EMBEDDED_DATABASE = "cdc"
+
+_NAMED = 5
+"""Tables that a sentence about differences names."""
+
+log = structlog.get_logger()
 
 
 class Project:
@@ -73,7 +83,11 @@ class Project:
 
     @cached_property
     def schema(self) -> Schema:
-        """The schema, from its file or the live cluster."""
+        """The schema as its file or the live cluster says it now; a lane reads with that of its place in the log."""
+        return self.fresh_schema()
+
+    def fresh_schema(self) -> Schema:
+        """The file or the live cluster, asked again."""
         source = self.settings.source.schema_source
         if isinstance(source, FileSchema):
             return load_schema(source.file, source.history)
@@ -102,17 +116,18 @@ class Project:
     @cached_property
     def selected(self) -> dict[str, TableMasks]:
         """The tables of the newest schema that the configuration selects, refused ones included, by full name."""
-        chosen = TableFilter.of(self.settings.source.tables)
-        return {t.full_name: TableMasks(self.policy, t) for t in self.schema.current if chosen.selects(t)}
+        return {t.full_name: TableMasks(self.policy, t) for t in self.schema.current if self.chosen.selects(t)}
+
+    @cached_property
+    def chosen(self) -> TableFilter:
+        """The selection of the configuration."""
+        return TableFilter.of(self.settings.source.tables)
 
     def loaded(self, sink: Sink) -> dict[str, TableMasks]:
-        """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
-        loaded = {}
-        for name, masks in self.selected.items():
-            if sink.summary(masks.table, masks).refusal is None:
-                masks.fingerprints()  # a missing key stops here, before anything is read
-                loaded[name] = masks
-        return loaded
+        """The selected tables of the newest schema that a destination does not refuse. Needs the keys of what is
+        masked."""
+        loaded = LoadedTables(self.chosen, self.policy, sink).of(self.schema)
+        return {table.full_name: masks for table, masks in loaded}
 
     def plan(self, destination: str) -> list[TableSummary]:
         """What every selected table would become; writes nothing and needs no server."""
@@ -160,9 +175,11 @@ class Project:
         return PostgresSink(destination, conninfo, types.profile, types.columns)
 
     def _check_overrides(self, destination: str, columns: dict[str, str]) -> None:
+        """A mistyped column is an error; one of a table that is not there may still come in the log."""
+        tables = {table.full_name for table in self.schema.current}
         known = {f"{table.full_name}.{column.name}" for table in self.schema.current for column in table.columns}
         for name in columns:
-            if name not in known:
+            if name not in known and (self.schema.rows is None or name.rpartition(".")[0] in tables):
                 key = f"destinations.{destination}.types.columns"
                 raise ConfigurationError(f"expected a column of the schema, found {name}", key=key)
 
@@ -207,34 +224,84 @@ class Project:
 
     def lane(self, lane: Lane) -> LaneRunner:
         """A runner of a lane with a decoder and a connection of its own."""
-        if not self.selected:  # else the offset would pass everything
+        source = self.source(lane.shard)
+        places = ShardSchema(self.schema, source, self.history(lane.shard), self.log_keys)
+        nothing_yet = places.follows and all(table.keyspace in SYSTEM_KEYSPACES for table in self.schema.current)
+        if not self.selected and not nothing_yet:  # else the offset would pass everything
             raise ConfigurationError(
                 "expected at least one table of the schema with cdc = true, found none that is selected",
                 key="source.tables",
             )
         sink = self.sink(lane.destination)
-        masks = self.loaded(sink)
+        tables = LoadedTables(self.chosen, self.policy, sink)
+        tables.of(self.schema)  # what cannot be masked is said before a connection is made
         retry = self.settings.retry
         runner = LaneRunner(
             lane,
-            self.source(lane.shard),
-            self.decoder([m.table for m in masks.values()]),
-            self.schema,
-            masks,
+            source,
+            self.decoder(tables.loads),
+            tables,
+            places,
             sink,
-            Retry(retry.attempts, retry.wait, retry.max_wait),
-            self.metrics,
+            retry=Retry(retry.attempts, retry.wait, retry.max_wait),
+            metrics=self.metrics,
+            seal=self.policy.seal,
         )
         self._runners.append(runner)
         return runner
 
-    def decoder(self, tables: Sequence[Table]) -> Decoder:
-        """A decoder of the changes of these tables."""
-        wanted = {table.id for table in tables}
+    def history(self, shard: str) -> SchemaHistory:
+        """What DDL in a shard's log did to the schema: beside its archive, else in the folder for it."""
+        archive, apart = self.settings.source.archive, self.settings.source.followed_schema
+        return SchemaHistory(archive.directory / shard / "schema" if archive is not None else apart / shard)
+
+    def disagreement(self, shard: str) -> str | None:
+        """What the schema's source says otherwise than the log of a shard, as far as that was read; None: they agree.
+
+        The log is right about its place. A source may be newer than that, or older than the last change in the log.
+        """
+        last = self.history(shard).last()
+        if last is None:
+            return None
+        log_tables, tables = (
+            [table for table in schema.current if table.keyspace not in SYSTEM_KEYSPACES]
+            for schema in (last.schema, self.schema)
+        )
+        found = differences(log_tables, tables)
+        if not found:
+            return None
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        return (
+            f"shard {shard}: expected {self.schema_source} to say what the log says at {last.position}, found: "
+            f"{'; '.join(found[:_NAMED])}{more}"
+        )
+
+    @property
+    def schema_source(self) -> str:
+        """The schema's source in words: its file, or the cluster."""
+        source = self.settings.source.schema_source
+        return str(source.file) if isinstance(source, FileSchema) else f"cluster {source.contact_points[0]}"
+
+    def decoder(self, wanted: Callable[[Table], bool]) -> Decoder:
+        """A decoder that follows the schema in the log, and asks the schema's source for what it lacks."""
         batch: BatchSettings = self.settings.batch
         return Decoder(
-            self.schema, lambda t: t.id in wanted, keys=self.log_keys, max_rows=batch.rows, max_bytes=batch.bytes
+            self.schema,
+            wanted,
+            keys=self.log_keys,
+            max_rows=batch.rows,
+            max_bytes=batch.bytes,
+            follow=True,
+            refresh=self._refreshed,
         )
+
+    def _refreshed(self) -> Schema:
+        """The schema's source once more; where it cannot be asked, it knows nothing new."""
+        try:
+            return self.fresh_schema()
+        except CdcError as error:
+            log.warning("schema source", message=str(error))
+            return self.schema
 
     @cached_property
     def log_keys(self) -> KeyProvider | None:

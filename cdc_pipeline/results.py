@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterEvent
-from cdc_pipeline.load import Encoded
+from cdc_pipeline.load import Encoded, Truncation
 from cdc_pipeline.offsets import LaneState
 from cdc_pipeline.transform import MaskingReport
 
@@ -25,6 +25,7 @@ class Prepared:
     filtered: int
     masking: MaskingReport
     newest: int | None = None
+    truncations: Sequence[Truncation] = ()
 
     @property
     def events(self) -> int:

@@ -1,10 +1,11 @@
-"""A change as one readable JSON line."""
+"""A change, of a row or of the schema, as one readable JSON line."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from cdc_pipeline.change import Bound, CellKind, ChangeEvent
+from cdc_pipeline.change import Bound, CellKind, ChangeEvent, SchemaChange
 from cdc_pipeline.schema import Column, Table
 from cdc_pipeline.transform import TableMasks, mask_input
 from cdc_pipeline.types import CqlType, ListType, MapType, SetType, UserType, json_string, to_json
@@ -107,3 +108,17 @@ def _part_types(kind: CqlType, path: bytes | None) -> tuple[CqlType | None, CqlT
     assert isinstance(kind, UserType)
     index = int.from_bytes(path, "big")
     return None, kind.field_types[index] if index < len(kind.field_types) else kind
+
+
+def schema_change_json(change: SchemaChange) -> dict[str, Any]:
+    """What DDL or TRUNCATE did, for a line of JSON."""
+    return {
+        "segment": change.position.segment,
+        "position": change.position.offset,
+        "change": str(change.kind),
+        "table": change.keyspace if change.table is None else f"{change.keyspace}.{change.table}",
+        "table_id": None if change.table_id is None else str(change.table_id),
+        "column": change.column,
+        "detail": change.detail,
+        "truncated_micros": change.truncated_micros,
+    }

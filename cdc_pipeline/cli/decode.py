@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from cdc_pipeline.capture import ShardLog, watching
 from cdc_pipeline.capture.listing import segment_files
 from cdc_pipeline.change import START
 from cdc_pipeline.cli.app import JsonOption, app, output, stopping
-from cdc_pipeline.cli.changes import change_line
+from cdc_pipeline.cli.changes import change_line, schema_change_json
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider, dump_lines
 from cdc_pipeline.errors import ConfigurationError, SegmentError
@@ -44,6 +45,13 @@ def decode(
     key_password: Annotated[str | None, typer.Option(help="The key's password, or env:NAME.", metavar="P")] = None,
     store_type: Annotated[str, typer.Option(help="JCEKS or JKS.")] = "JCEKS",
     key_file: Annotated[Path | None, typer.Option(help="The bare key as hex digits.", metavar="HEXFILE")] = None,
+    with_ddl: Annotated[
+        bool,
+        typer.Option("--with-ddl", help="Read each row with the schema of its place, as DDL in the log changed it"),
+    ] = False,
+    schema_changes: Annotated[
+        bool, typer.Option("--schema-changes", help="Print only what DDL and TRUNCATE in the log did.")
+    ] = False,
     mask: Annotated[Path | None, typer.Option(help="Mask by these rules (changes only).", metavar="RULES")] = None,
     mask_keys: Annotated[Path | None, typer.Option("--keys", help="Key ring for --mask.", metavar="FILE")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what becomes durable, until Ctrl-C.")] = False,
@@ -64,8 +72,17 @@ def decode(
     masks = _masks(mask, mask_keys, format)
     if masks is None and format is Format.CHANGES:
         out.message("values are printed as they are: masking is applied only with --mask RULES")
-    decoder = Decoder(loaded, lambda t: t.keyspace not in SYSTEM_KEYSPACES and chosen.matches(t.full_name), keys=keys)
-    printer = _Printer(format, masks)
+    decoder = Decoder(
+        loaded,
+        lambda t: not schema_changes and t.keyspace not in SYSTEM_KEYSPACES and chosen.matches(t.full_name),
+        keys=keys,
+        follow=with_ddl or schema_changes,
+    )
+    if (with_ddl or schema_changes) and not decoder.follows:
+        raise ConfigurationError(
+            "expected the tables of system_schema in it, to follow DDL; found none", where=str(schema)
+        )
+    printer = _Printer(format, masks, changes_only=schema_changes)
     if follow:
         return _follow(_directory(paths), decoder, printer, out)
     attention = False
@@ -121,14 +138,18 @@ def _follow(directory: Path, decoder: Decoder, printer: _Printer, out: Output) -
 class _Printer:
     """Writes batches to stdout as UTF-8, whatever the locale says."""
 
-    def __init__(self, format: Format, masks: MaskingPolicy | None) -> None:
+    def __init__(self, format: Format, masks: MaskingPolicy | None, *, changes_only: bool = False) -> None:
         self._format = format
+        self._changes_only = changes_only
         self._policy = masks
-        self._masks: dict[str, TableMasks] = {}
+        self._masks: dict[Table, TableMasks] = {}
 
     def show(self, batch: DecodedBatch) -> None:
         write = sys.stdout.buffer.write
         for line in dump_lines(batch.tables) if self._format is Format.MUTATIONS else self._changes(batch):
+            write(line.encode() + b"\n")
+        for event in batch.events if self._changes_only else ():
+            line = json.dumps(schema_change_json(event), ensure_ascii=False, separators=(",", ":"))
             write(line.encode() + b"\n")
 
     def _changes(self, batch: DecodedBatch) -> Iterator[str]:
@@ -145,9 +166,9 @@ class _Printer:
     def _of(self, table: Table) -> TableMasks | None:
         if self._policy is None:
             return None
-        if table.full_name not in self._masks:
-            self._masks[table.full_name] = TableMasks(self._policy, table)
-        return self._masks[table.full_name]
+        if table not in self._masks:
+            self._masks[table] = TableMasks(self._policy, table)
+        return self._masks[table]
 
 
 def _masks(rules: Path | None, keys: Path | None, format: Format) -> MaskingPolicy | None:

@@ -37,6 +37,9 @@ def plan(
                     out.text(f"warning: {warning}")
                 for statement in table.ddl if ddl else ():
                     out.text(statement + ";")
+        for shard in project.shards():
+            if (difference := project.disagreement(shard)) is not None:
+                out.message(difference)
         if idle := project.idle_rules():
             out.message(f"masking rules that match no column: {', '.join(idle)}")
     return 0

@@ -1,4 +1,4 @@
-"""`schema export`: the schema of a live cluster as a file."""
+"""`schema export`: the schema of a live cluster as a file; `schema history`: what the log did to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cdc_pipeline.cli.app import ConfigOption, app, config_path
+from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
+from cdc_pipeline.cli.run import ShardOption
 from cdc_pipeline.config import CassandraSettings, ClusterSchema
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.project import Project
@@ -48,4 +49,38 @@ def export(
         raise ConfigurationError(
             f"expected a file that can be written, found: {error.strerror}", where=str(file)
         ) from None
+    return 0
+
+
+@schema_app.command()
+def history(shard: ShardOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> int:
+    """Lists what DDL and TRUNCATE in the log did, by its place there, as far as lanes have read.
+
+    Example: `cdc-pipeline schema history --shard node1`
+    """
+    out = output(as_json)
+    with Project.load(config_path(config)) as project:
+        for name in project.shards(shard):
+            rows = []
+            for entry in project.history(name).entries():
+                place = {"shard": name, "position": str(entry.position)}
+                for change in entry.changes:
+                    record = {
+                        **place,
+                        "change": str(change.kind),
+                        "table": change.keyspace if change.table is None else f"{change.keyspace}.{change.table}",
+                        "column": change.column,
+                        "detail": change.detail,
+                        "truncated_micros": change.truncated_micros,
+                    }
+                    out.record(record)
+                    rows.append(
+                        (place["position"], record["change"], record["table"], change.column or "", change.detail)
+                    )
+                if not entry.changes:
+                    out.record({**place, "change": "taken over", "detail": project.schema_source})
+                    rows.append((place["position"], "taken over", "", "", project.schema_source))
+            out.table(f"shard {name}", ["position", "change", "table", "column", "detail"], rows)
+            if (difference := project.disagreement(name)) is not None:
+                out.message(difference)
     return 0

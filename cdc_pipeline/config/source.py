@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, field_validator, model_validator
@@ -164,7 +165,7 @@ class SpaceSettings(Section):
 
 
 class SourceSettings(Section):
-    """The section `source`."""
+    """The section `source`; `followed_schema` is where changes of the schema are kept when there is no archive."""
 
     shards: dict[Name, ShardSettings]
     schema_source: SchemaSource = Field(alias="schema")
@@ -173,6 +174,7 @@ class SourceSettings(Section):
     archive: ArchiveSettings | None = None
     watch: WatchSettings = WatchSettings()
     space: SpaceSettings = SpaceSettings()
+    followed_schema: FilePath = Field(default=Path("followed_schema"), validate_default=True)
 
     @field_validator("shards")
     @classmethod

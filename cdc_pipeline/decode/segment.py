@@ -96,6 +96,11 @@ class SegmentFile:
         """The file's length now, bytes; it grows while compressed, encrypted and Direct I/O segments are written."""
         return os.fstat(self._fd).st_size
 
+    def rewind(self) -> None:
+        """Lets `sections` begin at the first one again."""
+        self._at = self._logical = self.header.length
+        self._peeked = _NO_MARKER
+
     def sections(self, after: int = 0, until: int | None = None) -> Iterator[Section | Unreadable]:
         """The sections in order that end beyond the logical position `after` and not beyond `until`.
 

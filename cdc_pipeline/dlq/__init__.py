@@ -4,14 +4,16 @@
 that stores letters in the transaction of the rows is the destination's.
 """
 
-from cdc_pipeline.dlq.describe import describe_damage, describe_event, schema_details
+from cdc_pipeline.dlq.describe import Seal, describe_damage, describe_event, digest, schema_details
 from cdc_pipeline.dlq.letter import DeadLetterCount, DeadLetterEvent, FailureReason
 
 __all__ = [
     "DeadLetterCount",
     "DeadLetterEvent",
     "FailureReason",
+    "Seal",
     "describe_damage",
     "describe_event",
+    "digest",
     "schema_details",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from cdc_pipeline.change import Bound, ChangeEvent, Damage
 from cdc_pipeline.dlq.letter import FailureReason
-from cdc_pipeline.schema import Column, Schema, Table
+from cdc_pipeline.schema import Column, Table
 
 _NAMESPACE = uuid.UUID("5a1b9a0e-6d0b-5f0c-9d7e-cdc000000002")
 _DAMAGE_REASONS = {
@@ -16,7 +17,11 @@ _DAMAGE_REASONS = {
     "section": FailureReason.CORRUPT_SEGMENT,
     "table": FailureReason.UNKNOWN_TABLE,
     "column": FailureReason.UNKNOWN_COLUMN,
+    "schema": FailureReason.UNREADABLE_SCHEMA,
 }
+
+Seal = Callable[[bytes], Mapping[str, Any]]
+"""What may be kept of raw bytes, as JSON."""
 
 
 def describe_event(event: ChangeEvent, table: Table, is_hidden: Callable[[Column], bool]) -> dict[str, Any]:
@@ -62,15 +67,27 @@ def describe_event(event: ChangeEvent, table: Table, is_hidden: Callable[[Column
     }
 
 
-def describe_damage(damage: Damage, segment: str, schema: Schema) -> tuple[uuid.UUID, FailureReason, Mapping[str, Any]]:
-    """(id, reason, description) of a damaged place: where it is and how long, never the bytes."""
-    table = schema.tables.get(damage.table_id) if damage.table_id is not None else None
+def digest(raw: bytes) -> Mapping[str, Any]:
+    """What identifies bytes without telling them."""
+    return {"sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def describe_damage(
+    damage: Damage, segment: str, table: Table | None, seal: Seal = digest
+) -> tuple[uuid.UUID, FailureReason, Mapping[str, Any]]:
+    """(id, reason, description) of a damaged place: where it is and how long.
+
+    Of a mutation that the schema cannot read it says what `seal` makes of its bytes; nobody can tell which of them
+    belong to a masked column.
+    """
     description = {
         "offset": damage.error.offset,
+        "position": damage.position,
         "bytes": damage.size,
         "table_id": str(damage.table_id) if damage.table_id is not None else None,
         "table": table.full_name if table is not None else None,
         "column": damage.column,
+        "mutation": dict(seal(damage.mutation)) if damage.mutation is not None else None,
     }
     identity = uuid.uuid5(_NAMESPACE, f"{segment}:{damage.error.offset}:{damage.kind}")
     return identity, _DAMAGE_REASONS[damage.kind], description

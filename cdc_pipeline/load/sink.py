@@ -37,6 +37,14 @@ class TableSummary:
     refusal: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """A table that was emptied at a time: what was written at or before `ts` (µs) is gone, whenever it arrives."""
+
+    table: Table
+    ts: int
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A batch ready to be sent: `payload` is the destination's own; `failures` maps rows to why they do not fit."""
@@ -55,7 +63,11 @@ class Sink(Protocol):
         ...
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
-        """Creates or migrates what the tables need. May be repeated, also by two at once."""
+        """Creates or migrates what the tables need. May be repeated, also by two at once.
+
+        Tables that were prepared before stay prepared: changes of an older state of a table are still taken, and users
+        go on to see the newest.
+        """
         ...
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:
@@ -77,8 +89,9 @@ class Sink(Protocol):
         letters: Sequence[DeadLetterEvent],
         position: Position,
         events: int,
+        truncations: Sequence[Truncation] = (),
     ) -> LaneState:
-        """Rows, dead letters and the offset in one transaction; returns the new state of the lane.
+        """Rows, truncations, dead letters and the offset in one transaction; returns the new state of the lane.
 
         May be repeated with the same `held` after `TransientSinkError`: the offset tells whether the first try was
         committed. `LaneLost` when another writer holds the lane, `RowsRefused` when rows are at fault. The offset
@@ -91,9 +104,14 @@ class Sink(Protocol):
         ...
 
     def load(
-        self, lane: Lane, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent], position: Position
+        self,
+        lane: Lane,
+        batches: Iterable[Encoded],
+        letters: Sequence[DeadLetterEvent],
+        position: Position,
+        truncations: Sequence[Truncation] = (),
     ) -> None:
-        """Rows and dead letters for a backfill: the lane's offset stays where it is. May be repeated."""
+        """Rows, truncations and dead letters for a backfill: the lane's offset stays. May be repeated."""
         ...
 
     def accepts(self, batch: Encoded) -> bool:

@@ -18,7 +18,7 @@ from cdc_pipeline.offsets import Lane
 from cdc_pipeline.orchestration.names import check_destination
 from cdc_pipeline.orchestration.projects import Projects
 from cdc_pipeline.project import Project
-from cdc_pipeline.schema import Schema, tables_of
+from cdc_pipeline.schema import Schema, schema_of
 from cdc_pipeline.schema.cluster import read_rows
 from cdc_pipeline.transform import TableMasks
 
@@ -70,7 +70,7 @@ def use_snapshot(project: Project) -> bool:
     path = snapshot_path(project.settings)
     known = path is not None and path.is_file()
     rows = json.loads(path.read_bytes()) if known and path is not None else None
-    project.schema = Schema(tables_of(rows, str(path)) if rows is not None else ())
+    project.schema = schema_of(rows, str(path)) if rows is not None else Schema(())
     return known
 
 
@@ -81,7 +81,7 @@ def refresh_snapshot(project: Project) -> None:
         return
     password = source.password.reveal() if source.password is not None else None
     rows: dict[str, Any] = read_rows(source.contact_points, source.port, source.username, password)
-    project.schema = Schema(tables_of(rows, f"cluster {source.contact_points[0]}"))
+    project.schema = schema_of(rows, f"cluster {source.contact_points[0]}")
     if path := snapshot_path(project.settings):
         written = path.with_suffix(".part")
         written.write_text(json.dumps(rows))

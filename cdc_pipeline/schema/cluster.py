@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cdc_pipeline.errors import CdcError
-from cdc_pipeline.schema.snapshot import Schema, tables_of
+from cdc_pipeline.schema.snapshot import Schema, schema_of
 
 _TABLES = ("keyspaces", "tables", "columns", "types", "dropped_columns", "views")
 _TIMEOUT_SECONDS = 10.0
@@ -21,7 +21,7 @@ def read_cluster(
     contact_points: Sequence[str], port: int = 9042, username: str | None = None, password: str | None = None
 ) -> Schema:
     """The tables of a cluster; `CdcError` when it cannot be asked."""
-    return Schema(tables_of(read_rows(contact_points, port, username, password), where=f"cluster {contact_points[0]}"))
+    return schema_of(read_rows(contact_points, port, username, password), where=f"cluster {contact_points[0]}")
 
 
 def read_rows(

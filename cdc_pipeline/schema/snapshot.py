@@ -6,7 +6,7 @@ Beside it, `schema_history/NNN.json` may hold earlier ones.
 
 from __future__ import annotations
 
-import datetime as dt
+import dataclasses
 import json
 import uuid
 from collections import defaultdict
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cdc_pipeline.errors import ConfigurationError, SchemaError
+from cdc_pipeline.schema.system import SystemRows, micros
 from cdc_pipeline.schema.table import Column, ColumnKind, DroppedColumn, Table
 from cdc_pipeline.types import parse_type
 
@@ -34,14 +35,25 @@ SYSTEM_KEYSPACES = frozenset(
     }
 )
 _NEEDED = ("keyspaces", "tables", "columns", "types")
-_LARGEST_MICROS = 2**63 - 1
 _KIND_ORDER = {ColumnKind.PARTITION_KEY: 0, ColumnKind.CLUSTERING: 1, ColumnKind.STATIC: 2, ColumnKind.REGULAR: 2}
 
 
 class Schema:
-    """Tables and views by id; a history answers for ids that the newest snapshot lacks."""
+    """Tables and views by id; a history answers for ids that the newest snapshot lacks.
 
-    def __init__(self, tables: Iterable[Table], older: Schema | None = None) -> None:
+    `rows` are those of `system_schema` that the tables were made of; None where they were made otherwise. `removed` are
+    the rows of tables that were dropped meanwhile: one snapshot each, the last dropped at the end.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[Table],
+        older: Schema | None = None,
+        rows: SystemRows | None = None,
+        removed: Sequence[Mapping[str, Sequence[Row]]] = (),
+    ) -> None:
+        self.rows = rows
+        self.removed = tuple(removed)
         self.tables: dict[uuid.UUID, Table] = {table.id: table for table in tables}
         self._by_name = {table.full_name: table for table in self.tables.values()}
         if older is not None:
@@ -74,11 +86,17 @@ def load_schema(path: Path, history: Path | None = None) -> Schema:
         if not history.is_dir():
             raise ConfigurationError("expected a directory of schema snapshots", where=str(history))
         for snapshot in sorted(history.glob("*.json")):
-            older = Schema(_read(snapshot), older)
-    return Schema(_read(path), older)
+            older = Schema(tables_of(_read(snapshot), where=str(snapshot)), older)
+    return schema_of(_read(path), where=str(path), older=older)
 
 
-def _read(path: Path) -> Iterator[Table]:
+def schema_of(rows: Mapping[str, Sequence[Row]], where: str, older: Schema | None = None) -> Schema:
+    """The schema of `system_schema` rows; `where` names their source in errors."""
+    tables = list(tables_of(rows, where))
+    return Schema(tables, older, SystemRows(rows))
+
+
+def _read(path: Path) -> Any:
     try:
         rows = json.loads(path.read_bytes())
     except OSError as error:
@@ -87,11 +105,16 @@ def _read(path: Path) -> Iterator[Table]:
         raise ConfigurationError(f"expected JSON, found {error}", where=str(path)) from None
     if isinstance(rows, dict) and isinstance(rows.get("schema"), dict):
         rows = rows["schema"]  # a history's snapshot stands beside the DDL that it follows
-    return tables_of(rows, where=str(path))
+    return rows
 
 
-def tables_of(rows: Mapping[str, Sequence[Row]], where: str) -> Iterator[Table]:
-    """The tables and views of `system_schema` rows; `where` names their source in errors."""
+def tables_of(
+    rows: Mapping[str, Sequence[Row]], where: str, versions: Mapping[tuple[str, str], int] | None = None
+) -> Iterator[Table]:
+    """The tables and views of `system_schema` rows; `where` names their source in errors.
+
+    `versions` maps (keyspace, table) to `Table.version`.
+    """
     if not isinstance(rows, dict) or any(not isinstance(rows.get(name), list) for name in _NEEDED):
         raise SchemaError(f"{where}: expected an object with lists of rows named {', '.join(_NEEDED)}")
     user_types: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = defaultdict(dict)
@@ -108,7 +131,9 @@ def tables_of(rows: Mapping[str, Sequence[Row]], where: str) -> Iterator[Table]:
                 key = (row["keyspace_name"], row["table_name" if kind == "tables" else "view_name"])
                 types = user_types[key[0]]
                 place = f"{where}: table {key[0]}.{key[1]}"
-                yield _table(key, row, columns[key], dropped[key], types, durable.get(key[0], True), kind == "views")
+                made = _table(key, row, columns[key], dropped[key], types, durable.get(key[0], True), kind == "views")
+                version = (versions or {}).get(key, 0)
+                yield dataclasses.replace(made, version=version) if version else made
                 place = where
     except KeyError as error:
         raise SchemaError(f"{place}: a row lacks {error.args[0]!r}") from None
@@ -173,19 +198,5 @@ def _dropped(row: Row, types: UserTypes) -> DroppedColumn:
         name=row["column_name"],
         kind=ColumnKind(row.get("kind") or "regular"),
         type=parse_type(row["type"], row["keyspace_name"], types),
-        dropped_micros=_micros(row["dropped_time"]),
+        dropped_micros=micros(row["dropped_time"]),
     )
-
-
-def _micros(text: str | int) -> int:
-    """µs since 1970 of a `dropped_time`: ms as a number, or a timestamp's text, whose year may be beyond 9999."""
-    if isinstance(text, int):
-        return min(text * 1000, _LARGEST_MICROS)
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        return _LARGEST_MICROS  # `system.local.thrift_version` was dropped in the year 294247
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (moment - epoch) // dt.timedelta(microseconds=1)

@@ -49,7 +49,8 @@ class DroppedColumn:
 class Table:
     """A table, its columns in CQL's order (partition key, clustering, then the others by name).
 
-    `flags` are those of `system_schema.tables`; `cdc` is false where Cassandra says null.
+    `flags` are those of `system_schema.tables`; `cdc` is false where Cassandra says null. `version` orders two states
+    of one table: the greatest writetime (µs) of what the log said about it, 0 where only a snapshot did.
     """
 
     keyspace: str
@@ -62,6 +63,7 @@ class Table:
     is_view: bool = False
     gc_grace_seconds: int = 864000
     durable_writes: bool = True
+    version: int = field(default=0, compare=False)
 
     @property
     def full_name(self) -> str:
@@ -102,6 +104,12 @@ class Table:
     def is_counter(self) -> bool:
         """Whether its values are counters."""
         return "counter" in self.flags or any(c.type == Scalar("counter") for c in self.values)
+
+    @cached_property
+    def added_again(self) -> dict[str, int]:
+        """Columns that were dropped and added again, with the time (µs) at and before which their cells are gone."""
+        names = {column.name for column in self.columns}
+        return {gone.name: gone.dropped_micros for gone in self.dropped if gone.name in names}
 
     @cached_property
     def value_ids(self) -> dict[str, int]:

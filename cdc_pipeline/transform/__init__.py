@@ -11,6 +11,7 @@
     masks       HMAC-SHA-256 and AES-SIV, one value
     masker      a whole column: Masker
     report      decisions and counts that add up: MaskingReport
+    seal        the bytes of a mutation that nobody can read
     compaction  a batch merged to one row per key
     stage       the merged batch, masked
 
@@ -26,6 +27,7 @@ from cdc_pipeline.transform.policy import MaskingPolicy
 from cdc_pipeline.transform.report import MaskingReport
 from cdc_pipeline.transform.rule import Normalise, Scope
 from cdc_pipeline.transform.rules import MaskingRules
+from cdc_pipeline.transform.seal import open_mutation
 from cdc_pipeline.transform.stage import MaskedBatch, TableMasks, mask_input
 
 __all__ = [
@@ -49,4 +51,5 @@ __all__ = [
     "classify_field",
     "compact",
     "mask_input",
+    "open_mutation",
 ]

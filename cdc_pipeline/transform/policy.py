@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.transform.classify import MaskingStrategy
@@ -12,6 +13,7 @@ from cdc_pipeline.transform.keys import KeyRing
 from cdc_pipeline.transform.masker import Masker
 from cdc_pipeline.transform.rule import Rule, Scope
 from cdc_pipeline.transform.rules import MaskingRules
+from cdc_pipeline.transform.seal import seal_mutation
 
 
 class MaskingPolicy:
@@ -80,6 +82,13 @@ class MaskingPolicy:
             message = f"expected a key ring, because {decision.name} is masked ({decision.strategy}); found none"
             raise ConfigurationError(message, key="masking.keys")
         return Masker(decision, self.keyring)
+
+    def seal(self, raw: bytes) -> dict[str, Any]:
+        """What may be kept of a mutation that nobody can read (`seal.py`)."""
+        rules = self.rules
+        masks = rules.pii_fields or rules.phi_fields or any(r.strategy is not MaskingStrategy.NONE for r in rules.rules)
+        open_ = not masks and self.unclassified is not Unclassified.DENY
+        return seal_mutation(raw, self.keyring, in_the_clear=open_)
 
     def idle_rules(self, columns: Iterable[tuple[str, str, str]]) -> list[str]:
         """The `match` of every three-part rule that fits none of the (keyspace, table, column): a typing error?"""

@@ -84,7 +84,7 @@ def taken(decoder: Decoder) -> dict[uuid.UUID, Any]:
     """The changes that wait in the decoder's buffers, by table, as lists; the buffers are empty then."""
     tables = {}
     for columns in decoder._kernel.waiting():
-        table = decoder._schema.tables[uuid.UUID(bytes=columns.table_id)]
+        table = decoder.schema.tables[uuid.UUID(bytes=columns.table_id)]
         batch = take_batch(table, "", columns, dt.datetime.now(dt.UTC))
         rows, cells = batch.rows.to_pydict(), batch.cells.to_pydict()
         rows["update"] = [number - rows["update"][0] for number in rows["update"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 
@@ -10,7 +11,7 @@ import pytest
 from cdc_pipeline.change import Bound, Damage, RowKind
 from cdc_pipeline.dlq import FailureReason, describe_damage, describe_event, schema_details
 from cdc_pipeline.errors import EntryError
-from cdc_pipeline.schema import Column, Schema
+from cdc_pipeline.schema import Column
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
 from cdc_pipeline_tests.types.values import int_bytes
 
@@ -94,16 +95,25 @@ def test_a_deletion() -> None:
         ("section", FailureReason.CORRUPT_SEGMENT),
         ("table", FailureReason.UNKNOWN_TABLE),
         ("column", FailureReason.UNKNOWN_COLUMN),
+        ("schema", FailureReason.UNREADABLE_SCHEMA),
     ],
 )
 def test_damage(kind: str, reason: FailureReason) -> None:
     """A damaged place says where it is, how long, and of which table where that is known; it is no change."""
-    damage = Damage(kind, EntryError("CommitLog-7-1.log", 99, "x"), 12, OF.id, "v")
-    identity, found, said = describe_damage(damage, "CommitLog-7-1.log", Schema([OF]))
+    damage = Damage(kind, EntryError("CommitLog-7-1.log", 99, "x"), 12, OF.id, "v", position=120)
+    identity, found, said = describe_damage(damage, "CommitLog-7-1.log", OF)
     assert (found, found.is_change) == (reason, False)
-    assert said == {"offset": 99, "bytes": 12, "table_id": str(OF.id), "table": "ks.t", "column": "v"}
-    again, _, _ = describe_damage(damage, "CommitLog-7-1.log", Schema([]))
-    elsewhere, _, _ = describe_damage(damage, "CommitLog-7-2.log", Schema([OF]))
+    assert said == {
+        "offset": 99,
+        "position": 120,
+        "bytes": 12,
+        "table_id": str(OF.id),
+        "table": "ks.t",
+        "column": "v",
+        "mutation": None,
+    }
+    again, _, _ = describe_damage(damage, "CommitLog-7-1.log", None)
+    elsewhere, _, _ = describe_damage(damage, "CommitLog-7-2.log", OF)
     assert identity == again != elsewhere
 
 
@@ -111,8 +121,18 @@ def test_damage_of_an_unknown_table() -> None:
     """A table that no schema has is its id."""
     stranger = uuid.uuid4()
     damage = Damage("table", EntryError("CommitLog-7-1.log", 9, "x"), 1, stranger)
-    _, _, said = describe_damage(damage, "CommitLog-7-1.log", Schema([OF]))
+    _, _, said = describe_damage(damage, "CommitLog-7-1.log", None)
     assert (said["table_id"], said["table"]) == (str(stranger), None)
+
+
+def test_bytes_that_nobody_can_read() -> None:
+    """Of a mutation only its digest is told, unless the caller's policy allows more."""
+    damage = Damage("table", EntryError("CommitLog-7-1.log", 9, "x"), 6, uuid.uuid4(), mutation=CANARY, position=20)
+    _, _, said = describe_damage(damage, "CommitLog-7-1.log", None)
+    assert said["mutation"] == {"sha256": hashlib.sha256(CANARY).hexdigest()}
+    assert CANARY.hex() not in repr(damage)
+    _, _, said = describe_damage(damage, "CommitLog-7-1.log", None, lambda raw: {"hex": raw.hex()})
+    assert said["mutation"] == {"hex": CANARY.hex()}
 
 
 def test_which_reasons_are_of_changes() -> None:

@@ -16,7 +16,6 @@ from cdc_pipeline.errors import LaneLost, TransientSinkError
 from cdc_pipeline.fitting import Fitter
 from cdc_pipeline.load import Encoded, Sink
 from cdc_pipeline.offsets import Lane, LaneState
-from cdc_pipeline.schema import Schema
 from cdc_pipeline.transform import MaskingPolicy, MaskingRules, TableMasks
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
 from cdc_pipeline_tests.types.values import int_bytes
@@ -99,7 +98,7 @@ class SinkContract:
     @staticmethod
     def encoded(sink: Sink, changes: ChangeBatch) -> Encoded:
         """A batch ready to be sent."""
-        return Fitter(ONE, Schema(TABLES), MASKS, sink).fit(changes).encoded
+        return Fitter(ONE, lambda table: MASKS[table.full_name], sink).fit(changes).encoded
 
     def apply(self, sink: Sink, held: LaneState, changes: ChangeBatch, to: Position = AT_10) -> LaneState:
         """One batch applied."""

@@ -15,7 +15,7 @@ from cdc_pipeline.fitting import Fitted, Fitter
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.load.postgres.parity import Parity, compare
 from cdc_pipeline.offsets import Lane, LaneState
-from cdc_pipeline.schema import Schema, Table
+from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
 from cdc_pipeline_tests.load.reference import Row
 
@@ -38,7 +38,7 @@ class Destination:
         policy = MaskingPolicy(self.rules, self.ring)
         self.sink = PostgresSink("warehouse", self.conninfo, self.profile, self.overrides)
         self.masks = {table.full_name: TableMasks(policy, table) for table in self.tables}
-        self.fitter = Fitter(LANE, Schema(self.tables), self.masks, self.sink)
+        self.fitter = Fitter(LANE, lambda table: self.masks[table.full_name], self.sink)
 
     def __enter__(self) -> Destination:
         return self

@@ -78,7 +78,7 @@ def test_a_row_that_the_server_refuses_is_parked_alone(make_site: MakeSite, inst
     build_definitions(site.project).resolve_job_def("prepare_tables").execute_in_process(instance=instance)
     with psycopg.connect(whole.dsn) as there, psycopg.connect(site.dsn) as here:
         (sku,) = there.execute("SELECT min(sku) FROM ecommerce.products").fetchone() or ("",)
-        constraint = sql.SQL('ALTER TABLE cdc."ecommerce.products" ADD CHECK ("k:sku" <> {})')
+        constraint = sql.SQL('ALTER TABLE cdc."ecommerce.products" ADD CHECK ("k:p0" <> {})')
         here.execute(constraint.format(sql.Literal(sku)))
     reload(site, instance)
     letters = site.project.sink("warehouse").dead_letters()

@@ -58,10 +58,9 @@ def width(plan: TablePlan) -> int:
 
 
 def relations(plan: TablePlan) -> list[str]:
-    """The tables and the view that have to be there, quoted."""
+    """The tables that have to be there, quoted."""
     return [
         plan.state,
-        plan.view,
         *([plan.static_state] if plan.static else []),
         *([plan.ranges] if plan.has_clustering else []),
     ]
@@ -69,27 +68,26 @@ def relations(plan: TablePlan) -> list[str]:
 
 def view(plan: TablePlan) -> str:
     """The view: exactly Cassandra's columns and rows at the clock `cdc.now_x()`."""
-    floor = f"coalesce(s.{DELETED}, {-(2**63)})"
+    floor = _floor("s")
     live = f"(s.{LIVE_W} > {floor} AND (s.{LIVE_X} IS NULL OR s.{LIVE_X} > c.now))"
     visible = " OR ".join([live, *(f"m.{_public(value)} IS NOT NULL" for value in plan.regular if value.is_cells)]
                           + [_alive(value, "s", floor) for value in plan.regular if not value.is_cells])  # fmt: skip
     keys = [f"s.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key + plan.clustering]
-    columns = [*keys, *_shown(plan.static, "t", "tm", "coalesce(t." + DELETED + f", {-(2**63)})")]
+    columns = [*keys, *_shown(plan.static, "t", "tm", _floor("t"))]
     columns += _shown(plan.regular, "s", "m", floor)
-    parts = [f"FROM {plan.state} s", "CROSS JOIN (SELECT cdc.now_x() AS now OFFSET 0) c"]
-    parts += _assembled(plan.regular, "s", "m", floor)
+    parts = [f"FROM {plan.state} s", _clock(plan), *_assembled(plan.regular, "s", "m", floor)]
     if not plan.static:
         return f"CREATE OR REPLACE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
     same = plan.same_partition("t", "s")
     parts.append(f"LEFT JOIN {plan.static_state} t ON {same}")
-    parts += _assembled(plan.static, "t", "tm", "coalesce(t." + DELETED + f", {-(2**63)})")
+    parts += _assembled(plan.static, "t", "tm", _floor("t"))
     rows = f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
     return f"CREATE OR REPLACE VIEW {plan.view} AS {rows} UNION ALL {_static_only(plan, visible, same, floor)}"
 
 
 def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
     """Partitions that have static values and no row: one row with null clustering, as Cassandra shows them."""
-    static_floor = f"coalesce(t.{DELETED}, {-(2**63)})"
+    static_floor = _floor("t")
     columns = [f"t.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key]
     columns += [f"NULL::{key.type.sql} AS {names.quoted(key.column.name)}" for key in plan.clustering]
     columns += _shown(plan.static, "t", "tm", static_floor)
@@ -99,12 +97,23 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
         for value in plan.static
     )
     rows = " ".join([f"FROM {plan.state} s", *_assembled(plan.regular, "s", "m", floor)])
-    parts = [f"FROM {plan.static_state} t", "CROSS JOIN (SELECT cdc.now_x() AS now OFFSET 0) c"]
+    parts = [f"FROM {plan.static_state} t", _clock(plan)]
     parts += _assembled(plan.static, "t", "tm", static_floor)
     return (
         f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE ({some}) "
         f"AND NOT EXISTS (SELECT 1 {rows} WHERE {same} AND ({visible}))"
     )
+
+
+def _clock(plan: TablePlan) -> str:
+    """One row for the whole view: the clock that hides expired cells, and the time at which the table was truncated."""
+    gone = f"SELECT max(z.ts) FROM cdc.cdc_truncations z WHERE z.table_id = '{plan.table.id}'"
+    return f"CROSS JOIN (SELECT cdc.now_x() AS now, ({gone}) AS gone OFFSET 0) c"
+
+
+def _floor(source: str) -> str:
+    """What is written at or before it is gone: the row's deletion, or the table's truncation."""
+    return f"coalesce(greatest({source}.{DELETED}, c.gone), {-(2**63)})"
 
 
 def _shown(values: Sequence[ValueColumn], source: str, assembled: str, floor: str) -> list[str]:

@@ -70,6 +70,24 @@ CREATE TABLE IF NOT EXISTS cdc.cdc_segments (
   PRIMARY KEY (destination, partition_id, commitlog_file)
 );
 
+-- The tables that were loaded: one name may have stood for several, each with an id and a state table of its own. The
+-- view shows the one that was created last (100 ns since 1582, of a version 1 id), as its greatest version says (µs).
+CREATE TABLE IF NOT EXISTS cdc.cdc_tables (
+  keyspace_name text NOT NULL,
+  table_name text NOT NULL,
+  table_id uuid NOT NULL,
+  generation integer NOT NULL,
+  created bigint NOT NULL,
+  version bigint NOT NULL,
+  PRIMARY KEY (keyspace_name, table_name, table_id)
+);
+
+-- Tables that were emptied: what was written at or before `ts` (µs) is gone, also what arrives later.
+CREATE TABLE IF NOT EXISTS cdc.cdc_truncations (
+  table_id uuid PRIMARY KEY,
+  ts bigint NOT NULL
+);
+
 -- Row changes, and damaged places of the log, that could not be loaded. Never a value of a masked column.
 CREATE TABLE IF NOT EXISTS cdc.dead_letters (
   id uuid PRIMARY KEY,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
+from cdc_pipeline.load.postgres.names import quoted
 from cdc_pipeline.load.postgres.plan import TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import ValueType
 
@@ -92,6 +93,33 @@ def cover_static(plan: TablePlan, name: str) -> str:
         f"UPDATE {plan.static_state} {OLD} SET {DELETED} = r.ts FROM {name} r WHERE {plan.same_partition(OLD, 'r')} "
         f"AND r.lo = '' AND ({OLD}.{DELETED} IS NULL OR {OLD}.{DELETED} < r.ts)"
     )
+
+
+TRUNCATE = """
+INSERT INTO cdc.cdc_truncations AS t VALUES (%s, %s)
+ON CONFLICT (table_id) DO UPDATE SET ts = excluded.ts WHERE excluded.ts > t.ts
+"""
+"""A truncation (table id, µs) into its ledger, which every view consults."""
+
+
+STAMPS = """
+SELECT attname, atttypid = 'cdc.cell[]'::regtype FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+  AND (attname ~ '^[wd](@|:)' OR attname IN ('r:lw', 'r:dw') OR atttypid = 'cdc.cell[]'::regtype)
+"""
+"""(column, whether it holds cells) of everything with a writetime in a state table: plans of other lanes may have
+columns that the plan at hand does not know."""
+
+
+def purge(table: str, stamps: Sequence[tuple[str, bool]], ts: int) -> str:
+    """Takes away the rows that a truncation at `ts` µs hides, to give their space back."""
+    hidden = [
+        f"NOT EXISTS (SELECT 1 FROM unnest({quoted(name)}) e WHERE e.w > {ts})"
+        if is_cells
+        else f"({quoted(name)} IS NULL OR {quoted(name)} <= {ts})"
+        for name, is_cells in stamps
+    ]
+    return f"DELETE FROM {table} WHERE {' AND '.join(hidden)}"
 
 
 def _merged(value: ValueColumn) -> tuple[list[str], str]:

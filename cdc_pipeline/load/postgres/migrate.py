@@ -1,10 +1,13 @@
 """Runs the DDL that is missing, and no more: an `ALTER TABLE` or a new view would wait for every reader, and a dropped
-view would lose its grants."""
+view would lose its grants.
+
+State tables only ever gain columns, so that lanes whose logs stand before and behind a change of the schema fill the
+same tables at once (`plan.py` names the columns so). Views follow the newest table of a name and its greatest version.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -12,12 +15,13 @@ import psycopg
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres import ddl
 from cdc_pipeline.load.postgres.plan import TablePlan
+from cdc_pipeline.schema import Table
 
 _DDL_LOCK = 7_230_121_020_611
 _PRELUDE = "functions.sql"
 _FINGERPRINTS = """
 CREATE SCHEMA IF NOT EXISTS cdc;
-CREATE TABLE IF NOT EXISTS cdc.cdc_ddl (name text PRIMARY KEY, fingerprint text NOT NULL)
+CREATE TABLE IF NOT EXISTS cdc.cdc_ddl (name text, fingerprint text, PRIMARY KEY (name, fingerprint))
 """
 _OTHER_TYPE = """
 SELECT h.attname, format_type(h.atttypid, h.atttypmod), format_type(w.atttypid, w.atttypmod)
@@ -26,11 +30,26 @@ WHERE h.attrelid = to_regclass(%s) AND w.attrelid = 'cdc_wanted'::regclass
   AND (h.atttypid, h.atttypmod) IS DISTINCT FROM (w.atttypid, w.atttypmod)
 ORDER BY h.attnum LIMIT 1
 """
-_STORE = "INSERT INTO cdc.cdc_ddl VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint"
+_REGISTER = """
+INSERT INTO cdc.cdc_tables (keyspace_name, table_name, table_id, generation, created, version)
+SELECT %(keyspace)s, %(table)s, %(id)s, 1 + coalesce(max(generation), 0), %(created)s, %(version)s
+FROM cdc.cdc_tables WHERE (keyspace_name, table_name) = (%(keyspace)s, %(table)s)
+ON CONFLICT DO NOTHING
+"""
+_GENERATION = "SELECT generation FROM cdc.cdc_tables WHERE (keyspace_name, table_name, table_id) = (%s, %s, %s)"
+_NEWEST = """
+SELECT table_id, version FROM cdc.cdc_tables WHERE (keyspace_name, table_name) = (%s, %s)
+ORDER BY created DESC, generation DESC LIMIT 1
+"""
+_VERSION = """
+UPDATE cdc.cdc_tables SET version = %s WHERE (keyspace_name, table_name, table_id) = (%s, %s, %s) AND version < %s
+"""
+
+Connection = psycopg.Connection[Any]
 
 
-def migrate(connection: psycopg.Connection[Any], plans: Sequence[TablePlan]) -> None:
-    """Brings the shared objects and the tables of these plans up to date, inside the caller's transaction.
+def begin(connection: Connection) -> None:
+    """Brings what all tables share up to date, inside the caller's transaction.
 
     An advisory lock lets two start at once. What was run before, as its fingerprint says, is not run again, unless a
     table or view of it was dropped by hand.
@@ -40,24 +59,44 @@ def migrate(connection: psycopg.Connection[Any], plans: Sequence[TablePlan]) -> 
     connection.execute(_FINGERPRINTS)
     if not _is_done(connection, _PRELUDE, ddl.PRELUDE, "cdc.cdc_offsets"):
         connection.execute(ddl.PRELUDE)
-        _store(connection, _PRELUDE, ddl.PRELUDE)
-    for plan in plans:
-        _migrate_table(connection, plan)
+        _store(connection, _PRELUDE, ddl.PRELUDE, alone=True)
 
 
-def _migrate_table(connection: psycopg.Connection[Any], plan: TablePlan) -> None:
-    statements = [*ddl.statements(plan), ddl.view(plan)]
+def generation(connection: Connection, table: Table) -> int:
+    """Which of the tables that had its name this one is, counted from 1 as they came here."""
+    created = table.id.time if table.id.version == 1 else 0
+    names = {"keyspace": table.keyspace, "table": table.name}
+    connection.execute(_REGISTER, {**names, "id": table.id, "created": created, "version": table.version})
+    row = connection.execute(_GENERATION, (table.keyspace, table.name, table.id)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def migrate(connection: Connection, plan: TablePlan) -> None:
+    """Makes or extends the state tables of a plan, and its view where no newer one is there."""
+    statements = list(ddl.statements(plan))
     text = ";\n".join(statements)
-    if _is_done(connection, plan.table.full_name, text, *ddl.relations(plan)):
-        return
-    _check_types(connection, plan)
-    for statement in statements[:-1]:
-        connection.execute(statement.encode())
-    _replace_view(connection, plan)
-    _store(connection, plan.table.full_name, text)
+    if not _is_done(connection, plan.state, text, *ddl.relations(plan)):
+        _check_types(connection, plan)
+        for statement in statements:
+            connection.execute(statement.encode())
+        _store(connection, plan.state, text)
+    view = ddl.view(plan)
+    if _is_newest(connection, plan.table) and not _is_done(connection, plan.view, view, plan.view):
+        _replace_view(connection, plan)
+        _store(connection, plan.view, view, alone=True)
 
 
-def _check_types(connection: psycopg.Connection[Any], plan: TablePlan) -> None:
+def _is_newest(connection: Connection, table: Table) -> bool:
+    """Whether the view is this table's to make, and no lane ahead made a newer one."""
+    newest = connection.execute(_NEWEST, (table.keyspace, table.name)).fetchone()
+    if newest is None or newest[0] != table.id or newest[1] > table.version:
+        return False
+    connection.execute(_VERSION, (table.version, table.keyspace, table.name, table.id, table.version))
+    return True
+
+
+def _check_types(connection: Connection, plan: TablePlan) -> None:
     """A column keeps the type that it was loaded with: values of two types cannot be told apart or converted."""
     for table, columns in ddl.tables(plan):
         connection.execute(f"CREATE TEMPORARY TABLE cdc_wanted ({', '.join(columns)})".encode())
@@ -72,20 +111,33 @@ def _check_types(connection: psycopg.Connection[Any], plan: TablePlan) -> None:
             )
 
 
-def _replace_view(connection: psycopg.Connection[Any], plan: TablePlan) -> None:
-    """A view whose columns changed otherwise than at its end has to be made anew."""
+def _replace_view(connection: Connection, plan: TablePlan) -> None:
+    """A view whose columns changed otherwise than at its end has to be made anew; what was granted on it stays."""
     view = ddl.view(plan).encode()
     try:
         with connection.transaction():
             connection.execute(view)
     except psycopg.errors.InvalidTableDefinition:
+        grants = connection.execute(_GRANTS, {"view": plan.view}).fetchall()
         connection.execute(f"DROP VIEW {plan.view}".encode())
         connection.execute(view)
+        for (grant,) in grants:
+            connection.execute(grant)
 
 
-def _is_done(connection: psycopg.Connection[Any], name: str, text: str, *relations: str) -> bool:
-    row = connection.execute("SELECT fingerprint FROM cdc.cdc_ddl WHERE name = %s", (name,)).fetchone()
-    if row != (_fingerprint(text),):
+_GRANTS = """
+SELECT format('GRANT %%s ON %%s TO %%s%%s', a.privilege_type, %(view)s::text,
+              CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+              CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = to_regclass(%(view)s) AND a.grantee <> c.relowner
+"""
+
+
+def _is_done(connection: Connection, name: str, text: str, *relations: str) -> bool:
+    row = connection.execute(
+        "SELECT 1 FROM cdc.cdc_ddl WHERE (name, fingerprint) = (%s, %s)", (name, _fingerprint(text))
+    ).fetchone()
+    if row is None:
         return False
     missing = connection.execute(
         "SELECT count(*) FROM unnest(%s::text[]) r WHERE to_regclass(r) IS NULL", (list(relations),)
@@ -93,8 +145,11 @@ def _is_done(connection: psycopg.Connection[Any], name: str, text: str, *relatio
     return missing == (0,)
 
 
-def _store(connection: psycopg.Connection[Any], name: str, text: str) -> None:
-    connection.execute(_STORE, (name, _fingerprint(text)))
+def _store(connection: Connection, name: str, text: str, *, alone: bool = False) -> None:
+    """Remembers what was run; `alone`: it replaced what was run under that name before."""
+    if alone:
+        connection.execute("DELETE FROM cdc.cdc_ddl WHERE name = %s", (name,))
+    connection.execute("INSERT INTO cdc.cdc_ddl VALUES (%s, %s) ON CONFLICT DO NOTHING", (name, _fingerprint(text)))
 
 
 def _fingerprint(text: str) -> str:

@@ -38,12 +38,21 @@ def schema_name(keyspace: str) -> str:
     return keyspace
 
 
-def state_table(keyspace: str, table: str, part: str = "") -> str:
-    """A state table, qualified and quoted; `part` names one beside the rows (`static`, `ranges`)."""
-    suffix = f":{part}" if part else ""
-    return f"{STATE_SCHEMA}.{quoted(fitted(f'{keyspace}.{table}', _LIMIT - 8) + suffix)}"
+def state_table(keyspace: str, table: str, part: str = "", generation: int = 1) -> str:
+    """A state table, qualified and quoted; `part` names one beside the rows (`static`, `ranges`).
+
+    A table that was dropped and made again is another: each further one of a name has its number.
+    """
+    again = f"#{generation}" if generation > 1 else ""
+    suffix = again + (f":{part}" if part else "")
+    return f"{STATE_SCHEMA}.{quoted(fitted(f'{keyspace}.{table}', _LIMIT - 8 - len(again)) + suffix)}"
 
 
 def column(prefix: str, name: str) -> str:
-    """A quoted column of a state table: `v` value, `w` writetime, `x` expiry, `b` bytes, `d` deletion, `k` key."""
-    return quoted(f"{prefix}:{fitted(name, _LIMIT - 2)}")
+    """A quoted column of a state table: `v` value, `w` writetime, `x` expiry, `b` bytes, `d` deletion."""
+    return quoted(f"{prefix}:{fitted(name, _LIMIT - 1 - len(prefix))}")
+
+
+def key_column(place: str, kind: str = "k") -> str:
+    """A quoted key column by its place in the key (`p0`, `c1`), because a key column may be renamed; `b`: its bytes."""
+    return quoted(f"{kind}:{place}")

@@ -24,9 +24,11 @@ from cdc_pipeline.types import Scalar
 class KeyColumn:
     """A primary key column: its typed column, and whether its serialized bytes (`raw`) make the key instead.
 
-    A clustering column is never part of the index by itself: the clustering's sort bytes are (`merge.py`).
+    A clustering column is never part of the index by itself: the clustering's sort bytes are (`merge.py`). `place` is
+    `p0`, `p1`, … in the partition key, `c0`, … in the clustering.
     """
 
+    place: str
     column: Column
     masked: bool
     type: ValueType
@@ -35,12 +37,12 @@ class KeyColumn:
     @property
     def sql_name(self) -> str:
         """The typed column in the state tables, quoted."""
-        return names.column("k", self.column.name)
+        return names.key_column(self.place)
 
     @property
     def raw_name(self) -> str:
         """The serialized bytes beside it, quoted; only where `by_bytes`."""
-        return names.column("b", self.column.name)
+        return names.key_column(self.place, "b")
 
     @property
     def index_name(self) -> str:
@@ -50,12 +52,17 @@ class KeyColumn:
 
 @dataclass(frozen=True, slots=True)
 class ValueColumn:
-    """A static or regular column: `id` counts in `Table.value_columns`."""
+    """A static or regular column: `id` counts in `Table.value_columns`.
+
+    One that was dropped and added again keeps its cells apart from those of before, which may be of another type: they
+    are named by the time when it was dropped (`dropped_micros`).
+    """
 
     id: int
     column: Column
     masked: bool
     type: ValueType | CellsType
+    dropped_micros: int | None = None
 
     @property
     def is_cells(self) -> bool:
@@ -69,12 +76,16 @@ class ValueColumn:
 
     def part(self, prefix: str) -> str:
         """One of its columns in the state table, quoted: `v`, `w`, `x`, `b` or `d`."""
-        return names.column(prefix, self.column.name)
+        again = f"@{self.dropped_micros}" if self.dropped_micros is not None else ""
+        return names.column(prefix + again, self.column.name)
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A table's shape in PostgreSQL. `excluded` names columns that the masking policy does not load."""
+    """A table's shape in PostgreSQL. `excluded` names columns that the masking policy does not load.
+
+    `generation` counts the tables that had this name, each with an id of its own.
+    """
 
     table: Table
     profile: str
@@ -84,21 +95,25 @@ class TablePlan:
     regular: tuple[ValueColumn, ...]
     excluded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    generation: int = 1
 
     @property
     def state(self) -> str:
         """The table of rows, quoted."""
-        return names.state_table(self.table.keyspace, self.table.name)
+        return self._state("")
 
     @property
     def static_state(self) -> str:
         """The table of static rows, quoted."""
-        return names.state_table(self.table.keyspace, self.table.name, "static")
+        return self._state("static")
 
     @property
     def ranges(self) -> str:
         """The ledger of range tombstones and partition deletions, quoted."""
-        return names.state_table(self.table.keyspace, self.table.name, "ranges")
+        return self._state("ranges")
+
+    def _state(self, part: str) -> str:
+        return names.state_table(self.table.keyspace, self.table.name, part, self.generation)
 
     @property
     def view(self) -> str:
@@ -154,6 +169,7 @@ def make_plan(
     overrides: Mapping[str, str],
     masked: Callable[[Column], bool],
     excluded: Callable[[Column], bool] = lambda _: False,
+    generation: int = 1,
 ) -> TablePlan:
     """The plan of a table; `overrides` maps `keyspace.table.column` to an SQL type.
 
@@ -163,11 +179,11 @@ def make_plan(
     def override(column: Column) -> str | None:
         return overrides.get(f"{table.full_name}.{column.name}")
 
-    def key(column: Column) -> KeyColumn:
+    def key(place: str, column: Column) -> KeyColumn:
         hidden = masked(column)
         kind = MASKED if hidden else value_type(column.type, profile, override(column))
         exact = isinstance(column.type, Scalar) and column.type.name in KEY_IS_EXACT and override(column) is None
-        return KeyColumn(column, hidden, kind, by_bytes=not hidden and not exact)
+        return KeyColumn(place, column, hidden, kind, by_bytes=not hidden and not exact)
 
     def value(column: Column) -> ValueColumn:
         hidden = masked(column)
@@ -176,7 +192,7 @@ def make_plan(
             kind = masked_cells_type(column.type) if hidden else cells_type(column.type, profile)
         else:
             kind = MASKED if hidden else value_type(column.type, profile, override(column))
-        return ValueColumn(table.value_ids[column.name], column, hidden, kind)
+        return ValueColumn(table.value_ids[column.name], column, hidden, kind, table.added_again.get(column.name))
 
     warnings = tuple(
         f"clustering column {column.name} is masked: equality works, range deletes over it are parked"
@@ -186,10 +202,11 @@ def make_plan(
     return TablePlan(
         table=table,
         profile=profile,
-        partition_key=tuple(key(column) for column in table.partition_key),
-        clustering=tuple(key(column) for column in table.clustering),
+        partition_key=tuple(key(f"p{at}", column) for at, column in enumerate(table.partition_key)),
+        clustering=tuple(key(f"c{at}", column) for at, column in enumerate(table.clustering)),
         static=tuple(value(column) for column in table.static if not excluded(column)),
         regular=tuple(value(column) for column in table.regular if not excluded(column)),
         excluded=tuple(column.name for column in table.values if excluded(column)),
         warnings=warnings,
+        generation=generation,
     )

@@ -12,12 +12,11 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, merge, offsets
+from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
-from cdc_pipeline.load.postgres.migrate import migrate
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
-from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary
+from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, TableMasks
@@ -39,7 +38,8 @@ class PostgresSink:
         self._label = f"{name}{_place(conninfo)}"
         self._profile = profile
         self._overrides = dict(overrides or {})
-        self._plans: dict[str, TablePlan] = {}
+        self._plans: dict[Table, TablePlan] = {}
+        self._views: dict[str, str] = {}
         self._connection: psycopg.Connection[Any] | None = None
         self._cell_oid = 0
         self._staged: dict[str, str] = {}
@@ -71,10 +71,10 @@ class PostgresSink:
         )
         return TableSummary(table.full_name, plan.view, columns, (*ddl.statements(plan), ddl.view(plan)), plan.warnings)
 
-    def table_plan(self, table: Table, masks: TableMasks) -> TablePlan:
+    def table_plan(self, table: Table, masks: TableMasks, generation: int = 1) -> TablePlan:
         """The plan of a table; `ConfigurationError` for an override that its column cannot take."""
         try:
-            return make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded)
+            return make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded, generation)
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=f"destination {self.name}", key=table.full_name) from None
 
@@ -82,11 +82,28 @@ class PostgresSink:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
         with translated(self._label, "preparing tables"), self._transaction() as connection:
             connection.execute("DISCARD TEMP")  # staging tables have the shape that state tables had
-            self._plans = {table.full_name: self.table_plan(table, masks) for table, masks in tables}
-            migrate(connection, list(self._plans.values()))
+            migrate.begin(connection)
             self._cell_oid = _oid_of_cell(connection)
+            made: dict[Table, TablePlan] = {}
             for table, masks in tables:
+                plan = self.table_plan(table, masks, migrate.generation(connection, table))
+                migrate.migrate(connection, plan)
                 self._check_masks(connection, table, masks)
+                self._renew(connection, plan, made)
+        self._plans |= made
+        self._views |= {table.full_name: plan.view for table, plan in made.items()}
+
+    def _renew(self, connection: psycopg.Connection[Any], plan: TablePlan, made: dict[Table, TablePlan]) -> None:
+        """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
+        table = plan.table
+        states = [one for one in self._plans.values() if one.table.id == table.id]
+        newest = max([*states, plan], key=lambda one: one.table.version)
+        made[table] = rerender.shown_as(plan, newest)
+        if newest is plan:
+            for old in states:
+                rerender.rerender(connection, old, plan)
+                if old.table != table:
+                    made[old.table] = rerender.shown_as(old, plan)
 
     def _check_masks(self, connection: psycopg.Connection[Any], table: Table, masks: TableMasks) -> None:
         """A key or a decision that changed silently would break every join, or leave raw values: refuse to run."""
@@ -128,7 +145,7 @@ class PostgresSink:
 
     def encode(self, masked: MaskedBatch) -> Encoded:
         """Types a batch for its table's plan."""
-        encoded = encode_table(self._plans[masked.table.full_name], masked, self._cell_oid)
+        encoded = encode_table(self._plans[masked.table], masked, self._cell_oid)
         return Encoded(encoded, encoded.failures)
 
     def apply(
@@ -138,8 +155,9 @@ class PostgresSink:
         letters: Sequence[DeadLetterEvent],
         position: Position,
         events: int,
+        truncations: Sequence[Truncation] = (),
     ) -> LaneState:
-        """Fence, rows, dead letters and offset in one transaction.
+        """Fence, rows, truncations, dead letters and offset in one transaction.
 
         After a lost commit reply the offset on the server tells: it stands at `position` under our epoch exactly when
         that transaction was committed.
@@ -151,6 +169,7 @@ class PostgresSink:
             with self._transaction() as connection:
                 offsets.fence(connection, held)
                 self._write(connection, batches)
+                self._truncate(connection, truncations)
                 dead_letters.store(connection, letters)
                 return offsets.move(connection, held, position, events)
 
@@ -164,11 +183,17 @@ class PostgresSink:
         return state if state.position == position else None
 
     def load(
-        self, lane: Lane, batches: Iterable[Encoded], letters: Sequence[DeadLetterEvent], position: Position
+        self,
+        lane: Lane,
+        batches: Iterable[Encoded],
+        letters: Sequence[DeadLetterEvent],
+        position: Position,
+        truncations: Sequence[Truncation] = (),
     ) -> None:
-        """Rows and dead letters; the lane's offset stays, its segments are remembered as read."""
+        """Rows, truncations and dead letters; the lane's offset stays, its segments are remembered as read."""
         with translated(self._label, "loading a backfill"), self._transaction() as connection:
             self._write(connection, batches)
+            self._truncate(connection, truncations)
             dead_letters.store(connection, letters)
             offsets.passed(connection, lane, position)
 
@@ -203,7 +228,7 @@ class PostgresSink:
             try:
                 with self._transaction() as connection:
                     connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(within * 1000)),))
-                    row = connection.execute(f"SELECT count(*) FROM {self._plans[table].view}").fetchone()
+                    row = connection.execute(f"SELECT count(*) FROM {self._views[table]}").fetchone()
             except psycopg.errors.QueryCanceled:
                 return None
         return int(row[0]) if row is not None else None
@@ -238,6 +263,21 @@ class PostgresSink:
         execute_sql(connection, merge.cover_rows(plan, staged))
         if plan.static:
             execute_sql(connection, merge.cover_static(plan, staged))
+
+    def _truncate(self, connection: psycopg.Connection[Any], truncations: Sequence[Truncation]) -> None:
+        """The ledger, which hides what was written before, and arrives later; then what it hides is taken away."""
+        for table, ts in sorted({(one.table, one.ts) for one in truncations}, key=lambda one: (str(one[0].id), one[1])):
+            connection.execute(merge.TRUNCATE, (table.id, ts))
+            plan = self._plans.get(table)
+            if plan is None:
+                continue
+            _meet_ranges(connection, plan, exclusive=True)
+            for state in (plan.state, *([plan.static_state] if plan.static else [])):
+                execute_sql(connection, f"LOCK TABLE {state} IN ROW EXCLUSIVE MODE")  # no column comes meanwhile
+                stamps = connection.execute(merge.STAMPS, (state,)).fetchall()
+                execute_sql(connection, merge.purge(state, stamps, ts))
+            if plan.has_clustering:
+                execute_sql(connection, f"DELETE FROM {plan.ranges} WHERE ts <= {ts}")
 
     def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
         staged = self._staged.get(table)

@@ -1,0 +1,44 @@
+"""Which tables of a schema a destination loads, and how they are masked: decided for the schema of each place anew."""
+
+from __future__ import annotations
+
+from cdc_pipeline.load import Sink
+from cdc_pipeline.schema import Schema, Table, TableFilter
+from cdc_pipeline.transform import MaskingPolicy, TableMasks
+
+
+class LoadedTables:
+    """Selection, masking policy and what the destination refuses, asked once per state of a table."""
+
+    def __init__(self, chosen: TableFilter, policy: MaskingPolicy, sink: Sink) -> None:
+        self._chosen = chosen
+        self._policy = policy
+        self._sink = sink
+        self._masks: dict[Table, TableMasks] = {}
+        self._loads: dict[Table, bool] = {}
+        self._last: tuple[Schema | None, list[tuple[Table, TableMasks]]] = (None, [])
+
+    def masks(self, table: Table) -> TableMasks:
+        """The decisions about a table. `ConfigurationError` as the policy raises it."""
+        if table not in self._masks:
+            self._masks[table] = TableMasks(self._policy, table)
+        return self._masks[table]
+
+    def loads(self, table: Table) -> bool:
+        """Whether its changes are loaded; `ConfigurationError` when a column is to be masked and there is no key."""
+        if table not in self._loads:
+            self._loads[table] = self._chosen.selects(table) and self._is_accepted(table)
+        return self._loads[table]
+
+    def of(self, schema: Schema) -> list[tuple[Table, TableMasks]]:
+        """The current tables of a schema that are loaded."""
+        if self._last[0] is not schema:
+            self._last = (schema, [(table, self.masks(table)) for table in schema.current if self.loads(table)])
+        return self._last[1]
+
+    def _is_accepted(self, table: Table) -> bool:
+        masks = self.masks(table)
+        if self._sink.summary(table, masks).refusal is not None:
+            return False
+        masks.fingerprints()  # a missing key stops here, before anything is read
+        return True
