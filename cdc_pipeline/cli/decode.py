@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,20 +14,13 @@ from cdc_pipeline.capture import ShardLog, watching
 from cdc_pipeline.capture.listing import segment_files
 from cdc_pipeline.change import START
 from cdc_pipeline.cli.app import JsonOption, app, output, stopping
-from cdc_pipeline.cli.changes import change_line, schema_change_json
 from cdc_pipeline.cli.output import Output
-from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider, dump_lines
+from cdc_pipeline.cli.printer import Format, Printer, printing
+from cdc_pipeline.decode import Decoder, KeyProvider
 from cdc_pipeline.errors import ConfigurationError, SegmentError
 from cdc_pipeline.following import LogReader
-from cdc_pipeline.schema import SYSTEM_KEYSPACES, Table, TableFilter, load_schema
-from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
-
-
-class Format(StrEnum):
-    """What is printed."""
-
-    MUTATIONS = "mutations"
-    CHANGES = "changes"
+from cdc_pipeline.schema import SYSTEM_KEYSPACES, TableFilter, load_schema
+from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules
 
 
 @app.command()
@@ -55,6 +45,10 @@ def decode(
     mask: Annotated[Path | None, typer.Option(help="Mask by these rules (changes only).", metavar="RULES")] = None,
     mask_keys: Annotated[Path | None, typer.Option("--keys", help="Key ring for --mask.", metavar="FILE")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what becomes durable, until Ctrl-C.")] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Into this file; .parquet takes a row per change.", metavar="FILE"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Prints what segments hold, as JSON lines.
@@ -69,6 +63,10 @@ def decode(
     loaded = load_schema(schema, schema_history)
     files = [] if follow else segment_files(paths)
     chosen = TableFilter.of(tables.split(",") if tables else None)
+    if to is not None and to.suffix == ".parquet":
+        if schema_changes:
+            raise ConfigurationError("expected a file of lines with --schema-changes, found .parquet", where=str(to))
+        format = Format.CHANGES
     masks = _masks(mask, mask_keys, format)
     if masks is None and format is Format.CHANGES:
         out.message("values are printed as they are: masking is applied only with --mask RULES")
@@ -82,9 +80,14 @@ def decode(
         raise ConfigurationError(
             "expected the tables of system_schema in it, to follow DDL; found none", where=str(schema)
         )
-    printer = _Printer(format, masks, changes_only=schema_changes)
-    if follow:
-        return _follow(_directory(paths), decoder, printer, out)
+    with printing(to, format, masks, changes_only=schema_changes) as printer:
+        if follow:
+            return _follow(_directory(paths), decoder, printer, out)
+        return _print(files, decoder, printer, out)
+
+
+def _print(files: Sequence[Path], decoder: Decoder, printer: Printer, out: Output) -> int:
+    """Prints segments in order; 1 when something in them could not be read."""
     attention = False
     with out.progress() as bar:
         for file in bar.track(files, description="decoding"):
@@ -102,7 +105,7 @@ def decode(
             except OSError as error:
                 attention = True
                 out.message(f"segment {file.name}: expected a readable file, found: {error.strerror}")
-    sys.stdout.buffer.flush()
+    printer.flush()
     return int(attention)
 
 
@@ -112,7 +115,7 @@ def _directory(paths: Sequence[Path]) -> Path:
     return paths[0]
 
 
-def _follow(directory: Path, decoder: Decoder, printer: _Printer, out: Output) -> int:
+def _follow(directory: Path, decoder: Decoder, printer: Printer, out: Output) -> int:
     """Prints what is there, then what comes; returns when asked to stop."""
     source = ShardLog(directory.name, directory)
     told: list[str] = []
@@ -130,45 +133,9 @@ def _follow(directory: Path, decoder: Decoder, printer: _Printer, out: Output) -
                 printer.show(batch)
                 for damage in batch.damage:
                     tell(str(damage.error))
-            sys.stdout.buffer.flush()
+            printer.flush()
             changes.wait(asked)
     return int(bool(told))
-
-
-class _Printer:
-    """Writes batches to stdout as UTF-8, whatever the locale says."""
-
-    def __init__(self, format: Format, masks: MaskingPolicy | None, *, changes_only: bool = False) -> None:
-        self._format = format
-        self._changes_only = changes_only
-        self._policy = masks
-        self._masks: dict[Table, TableMasks] = {}
-
-    def show(self, batch: DecodedBatch) -> None:
-        write = sys.stdout.buffer.write
-        for line in dump_lines(batch.tables) if self._format is Format.MUTATIONS else self._changes(batch):
-            write(line.encode() + b"\n")
-        for event in batch.events if self._changes_only else ():
-            line = json.dumps(schema_change_json(event), ensure_ascii=False, separators=(",", ":"))
-            write(line.encode() + b"\n")
-
-    def _changes(self, batch: DecodedBatch) -> Iterator[str]:
-        lines = [
-            (update, index, change_line(event, table.table, self._of(table.table)))
-            for table in batch.tables
-            for updates in [table.rows.column("update").to_pylist()]
-            for index, event in table.indexed_events()
-            for update in [updates[index]]
-        ]
-        lines.sort(key=lambda line: line[:2])
-        return (line for _, _, line in lines)
-
-    def _of(self, table: Table) -> TableMasks | None:
-        if self._policy is None:
-            return None
-        if table not in self._masks:
-            self._masks[table] = TableMasks(self._policy, table)
-        return self._masks[table]
 
 
 def _masks(rules: Path | None, keys: Path | None, format: Format) -> MaskingPolicy | None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from cdc_pipeline_tests.cli.conftest import Shell
@@ -148,3 +149,53 @@ def test_wrong_usage_is_one_sentence(arguments: list[str], named: str, shell: Sh
     assert named in answer.err
     assert "Traceback" not in answer.err
     assert answer.out == ""
+
+
+def test_parquet(shell: Shell) -> None:
+    """`--output FILE.parquet` holds a row for each line of `--format changes`; nothing lies beside it."""
+    lines = shell("decode", "cdc_raw", "--schema", "schema.json", "--format", "changes").records
+    answer = shell("decode", "cdc_raw", "--schema", "schema.json", "--output", "changes.parquet")
+    assert (answer.code, answer.out) == (0, "")
+    table = pq.read_table("changes.parquet")
+    assert table.column("event_id").to_pylist() == [line["event_id"] for line in lines]
+    assert not list(Path().glob("*.part"))
+
+
+def test_lines_into_a_file(shell: Shell) -> None:
+    """`--output FILE` takes what would go to stdout."""
+    printed = shell("decode", "cdc_raw", "--schema", "schema.json").out
+    assert shell("decode", "cdc_raw", "--schema", "schema.json", "-o", "mutations.jsonl").out == ""
+    assert Path("mutations.jsonl").read_text(encoding="utf-8") == printed
+
+
+def test_parquet_is_masked(shell: Shell) -> None:
+    """`--mask` holds for it too: no value of a masked column is in the file."""
+    shell("keys", "generate", "keys.json")
+    Path("rules.yaml").write_text("rules:\n  - {match: '*.*.v', strategy: PII_HASH}\n")
+    plain = shell("decode", "cdc_raw", "--schema", "schema.json", "-o", "plain.parquet")
+    masked = shell(
+        *("decode", "cdc_raw", "--schema", "schema.json", "--mask", "rules.yaml", "--keys", "keys.json"),
+        *("-o", "masked.parquet"),
+    )
+    assert (plain.code, masked.code) == (0, 0)
+    values = {
+        cell["value"]
+        for cells in pq.read_table("plain.parquet").column("cells").to_pylist()
+        for cell in cells
+        if cell["column"] == "v" and cell["value"] is not None
+    }
+    shown = {
+        cell["value"]
+        for cells in pq.read_table("masked.parquet").column("cells").to_pylist()
+        for cell in cells
+        if cell["column"] == "v"
+    }
+    assert len(values) > 10
+    assert not values & shown
+
+
+def test_a_file_that_cannot_be_written(shell: Shell) -> None:
+    """One sentence that names it, exit code 2."""
+    answer = shell("decode", "cdc_raw", "--schema", "schema.json", "-o", "nowhere/changes.parquet")
+    assert answer.code == 2
+    assert "nowhere/changes.parquet: expected a file to write, found: No such file or directory" in answer.err
