@@ -139,6 +139,36 @@ def killed(raw: Path, archive: Path, what: str, *steps: str) -> list[int]:
     return list(json.loads(ran.stdout))
 
 
+@pytest.mark.parametrize("how", ["link", "copy"])
+@pytest.mark.parametrize("step", ["forgotten", *SWEEP_STEPS])
+def test_killed_while_it_takes_more(node: Node, archive: Path, step: str, how: str) -> None:
+    """A longer form that replaces a shorter one: killed anywhere, the longer stays, with its manifest."""
+    node.segment(0, [user(1)])
+    archivist(node.directory, archive).sweep()
+    more = node.segment(0, [user(1)], [user(2)]).read_bytes()
+    assert killed(node.directory, archive, how, step) == [-9]
+    assert node.path(0).exists() or (archive / node.path(0).name).read_bytes() == more
+    node.settle()
+    archivist(node.directory, archive).sweep()
+    assert names(node.directory) == []
+    assert names(archive) == [".lock", f"{node.path(0).stem}.json", node.path(0).name]
+    assert (archive / node.path(0).name).read_bytes() == more
+    manifest = known(archive, node.path(0).name)
+    assert manifest.contents.mutations == 2
+    assert archivist(node.directory, archive).archive.verify(manifest) is None
+
+
+def test_leftovers_of_a_kill_go(node: Node, archive: Path) -> None:
+    """Half of something whose source is gone does not stay for ever."""
+    fill(node)
+    assert killed(node.directory, archive, "copy", "placed") == [-9]
+    assert any(name.endswith(".part") for name in names(archive))
+    for path in node.directory.iterdir():
+        path.unlink()
+    archivist(node.directory, archive).sweep()
+    assert names(archive) == [".lock"]
+
+
 def test_killed_while_copying(node: Node, archive: Path) -> None:
     """Half a copy is nothing: it has no segment's name, and the next sweep begins anew."""
     fill(node)

@@ -70,6 +70,8 @@ class ShardArchive:
             except BlockingIOError:
                 yield False
                 return
+            for part in self.directory.glob(".CommitLog-*.part"):  # of a process that was killed
+                part.unlink(missing_ok=True)
             yield True
 
     def _lock(self) -> IO[str]:

@@ -13,7 +13,7 @@ from cdc_pipeline.capture.folder import SegmentFolder
 from cdc_pipeline.capture.manifest import Manifest
 from cdc_pipeline.capture.segments import SegmentState, archived_segment, read_segment
 from cdc_pipeline.change import Position, SegmentName, parse_segment_name
-from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.errors import CdcError, ConfigurationError
 
 _SETTLED_SECONDS = 60
 """An index that is not COMPLETED although later segments have data: as old as this, its node was killed; younger, the
@@ -99,7 +99,10 @@ class ShardLog:
         if self._kept is None:
             return None
         path = self._kept.path(name)
-        manifest = Manifest.beside(path)
+        try:
+            manifest = Manifest.beside(path)
+        except CdcError:  # a reader needs none; who keeps the archive tells
+            manifest = None
         return archived_segment(path, name, manifest.last_position if manifest is not None else None)
 
     def _listed(self, folder: SegmentFolder, *, required: bool) -> dict[int, SegmentName]:

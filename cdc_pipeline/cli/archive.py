@@ -12,7 +12,7 @@ from cdc_pipeline.capture.archive import Outcome
 from cdc_pipeline.capture.manifest import Manifest
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.cli.run import ShardOption
-from cdc_pipeline.errors import SinkError
+from cdc_pipeline.errors import CdcError
 from cdc_pipeline.project import Project
 
 archive_app = typer.Typer(help="Finished segments that left cdc_raw.", no_args_is_help=True)
@@ -136,7 +136,7 @@ def _lanes(project: Project, shard: str) -> tuple[list[LaneView] | None, str | N
     """Where the lanes stand, or why that is not known."""
     try:
         return project.lane_views(shard), None
-    except SinkError as error:
+    except CdcError as error:
         return None, str(error)
 
 
