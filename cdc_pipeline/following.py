@@ -122,6 +122,8 @@ class LogReader:
                 if not batch.last or batch.end > batch.start or batch.damage:
                     yield batch
             whole = True
+            if segment.finished:
+                self._seen.done(segment)
         finally:
             if not whole or segment.finished:
                 self.close()

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
+
+
+@pytest.fixture(autouse=True)
+def logs_as_found() -> Iterator[None]:
+    """A command that ran here logs to the stderr of its test, which is closed when that ends."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

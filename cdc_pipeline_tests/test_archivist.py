@@ -6,24 +6,37 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cdc_pipeline.archivist import LaneView
-from cdc_pipeline.capture.archive import Outcome
+from cdc_pipeline.archivist import Archivist, LaneView
+from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.capture.archive import Outcome, ShardArchive
 from cdc_pipeline.capture.manifest import Manifest
 from cdc_pipeline.change import START, Position
-from cdc_pipeline.errors import CdcError
+from cdc_pipeline.decode import Decoder, dump_lines
+from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.offsets import Lane
+from cdc_pipeline.schema import SYSTEM_KEYSPACES
 from cdc_pipeline_tests.capture.sweeper import PRUNE_STEPS, SWEEP_STEPS, archivist, passed
 from cdc_pipeline_tests.decode import encoder as en
 from cdc_pipeline_tests.integration.node import FIRST, Node, event, user
+from cdc_pipeline_tests.recordings import NAMES, Recording, opener
 
 DAY = 86400.0
+
+
+@pytest.fixture(scope="session")
+def open_recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recording]:
+    """A function that opens a recording by its name, unpacked once."""
+    return opener(tmp_path_factory)
 
 
 @pytest.fixture
@@ -124,6 +137,36 @@ def killed(raw: Path, archive: Path, what: str, *steps: str) -> list[int]:
     arguments = [sys.executable, "-m", "cdc_pipeline_tests.capture.sweeper", str(raw), str(archive), what]
     ran = subprocess.run([*arguments, json.dumps(steps)], capture_output=True, timeout=60, check=True)
     return list(json.loads(ran.stdout))
+
+
+@pytest.mark.parametrize("how", ["link", "copy"])
+@pytest.mark.parametrize("step", ["forgotten", *SWEEP_STEPS])
+def test_killed_while_it_takes_more(node: Node, archive: Path, step: str, how: str) -> None:
+    """A longer form that replaces a shorter one: killed anywhere, the longer stays, with its manifest."""
+    node.segment(0, [user(1)])
+    archivist(node.directory, archive).sweep()
+    more = node.segment(0, [user(1)], [user(2)]).read_bytes()
+    assert killed(node.directory, archive, how, step) == [-9]
+    assert node.path(0).exists() or (archive / node.path(0).name).read_bytes() == more
+    node.settle()
+    archivist(node.directory, archive).sweep()
+    assert names(node.directory) == []
+    assert names(archive) == [".lock", f"{node.path(0).stem}.json", node.path(0).name]
+    assert (archive / node.path(0).name).read_bytes() == more
+    manifest = known(archive, node.path(0).name)
+    assert manifest.contents.mutations == 2
+    assert archivist(node.directory, archive).archive.verify(manifest) is None
+
+
+def test_leftovers_of_a_kill_go(node: Node, archive: Path) -> None:
+    """Half of something whose source is gone does not stay for ever."""
+    fill(node)
+    assert killed(node.directory, archive, "copy", "placed") == [-9]
+    assert any(name.endswith(".part") for name in names(archive))
+    for path in node.directory.iterdir():
+        path.unlink()
+    archivist(node.directory, archive).sweep()
+    assert names(archive) == [".lock"]
 
 
 def test_killed_while_copying(node: Node, archive: Path) -> None:
@@ -310,6 +353,15 @@ def test_a_full_archive(node: Node, archive: Path, monkeypatch: pytest.MonkeyPat
     assert node.path(0).exists()
 
 
+def test_an_archive_that_cannot_be_made(node: Node, archive: Path) -> None:
+    """One sentence with the directory; nothing is touched."""
+    fill(node)
+    archive.parent.write_text("a file")
+    with pytest.raises(ConfigurationError, match=f"^{archive}: expected a directory for finished segments, found: "):
+        archivist(node.directory, archive).sweep()
+    assert node.path(0).exists()
+
+
 def test_a_copy_that_is_not_the_same(node: Node, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy is compared before the original goes."""
     node.segment(0, [user(1)])
@@ -455,3 +507,29 @@ def test_a_manifest_that_is_none(node: Node, archive: Path) -> None:
     assert f"expected a manifest of {node.path(0).name}" in swept.problems[0]
     with pytest.raises(CdcError, match="expected a manifest"):
         keeper.archive.manifests()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recordings(open_recording: Callable[[str], Recording], tmp_path: Path, name: str) -> None:
+    """What real nodes wrote decodes from the archive as before; manifests count what Cassandra's reader gave."""
+    recording = open_recording(name)
+    node = Node(tmp_path / "cdc_raw")
+    for path in recording.main.path.glob("CommitLog-*"):
+        shutil.copyfile(path, node.directory / path.name)
+    for index in node.directory.glob("*_cdc.idx"):
+        index.write_text(index.read_text().split()[0] + "\nCOMPLETED")
+    schema, wanted = recording.schema, recording.main.oracle_lines()
+    source = ShardLog("node1", node.directory, tmp_path / "archive")
+    keeper = Archivist(source, ShardArchive(tmp_path / "archive"), schema, recording.keys())
+    assert keeper.sweep().problems == []
+    counted: Counter[str] = Counter()
+    lines: list[bytes] = []
+    decoder = Decoder(schema, lambda table: table.keyspace not in SYSTEM_KEYSPACES, keys=recording.keys())
+    for manifest in keeper.archive.manifests():
+        counted.update(manifest.contents.tables)
+        assert manifest.contents.damage == ()
+        for batch in decoder.read(tmp_path / "archive" / manifest.segment):
+            assert batch.end <= manifest.last_position
+            lines += [line.encode() for line in dump_lines(batch.tables)]
+    assert lines == wanted
+    assert counted == Counter(f"{one['keyspace']}.{one['table']}" for one in map(json.loads, wanted))

@@ -183,6 +183,20 @@ def test_a_crash_tail(node: Node) -> None:
     assert "marker CRC" in damage
 
 
+def test_a_replayed_compressed_segment(node: Node) -> None:
+    """After a replay its index holds the file's length, far below the logical end: COMPLETED says that all is read."""
+    sections = [b"".join(en.entry(user(at + number, "x" * 200)) for number in range(50)) for at in range(0, 500, 50)]
+    parameters = {"compressionClass": "LZ4Compressor"}
+    data = en.segment(sections, segment_id=FIRST, parameters=parameters, body=en.compressed("LZ4Compressor"), tail=b"")
+    node.path(0).write_bytes(data)
+    node.index(0).write_text(f"{len(data)}\nCOMPLETED")
+    follower = Follower(node.directory, schema_of())
+    assert follower.look() == 500
+    assert follower.position.offset > 2 * len(data)
+    assert follower.source.backlog(follower.position) == 0
+    assert (follower.look(), follower.damage, follower.told) == (0, [], [])
+
+
 def test_corruption_below_the_durable_offset(node: Node) -> None:
     """A marker with another CRC is no half-written one: it is damage, live too."""
     data, (_, second) = live(node, [user(1)], [user(2)])

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import IO
 
-from cdc_pipeline.capture.manifest import Contents, Digest, Manifest, Method, manifest_path
+from cdc_pipeline.capture.manifest import Contents, Digest, Manifest, Method, manifest_path, sync_folder
 from cdc_pipeline.capture.placing import Relation, Step, place, relation
 from cdc_pipeline.capture.segments import SegmentState, index_path
 from cdc_pipeline.change import parse_segment_name
-from cdc_pipeline.errors import CdcError
+from cdc_pipeline.errors import CdcError, ConfigurationError
 
 _STRAY_SECONDS = 60
 _REMEMBERED_SECONDS = 30 * 86400
@@ -63,14 +64,32 @@ class ShardArchive:
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Whether no other process sweeps or prunes this archive while the block runs."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / ".lock").open("w") as lock:
+        with self._lock() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
                 return
+            for part in self.directory.glob(".CommitLog-*.part"):  # of a process that was killed
+                part.unlink(missing_ok=True)
             yield True
+
+    def _lock(self) -> IO[str]:
+        try:
+            self._make(self.directory)
+            return (self.directory / ".lock").open("w")
+        except OSError as error:
+            raise ConfigurationError(
+                f"expected a directory for finished segments, found: {error.strerror}", where=str(self.directory)
+            ) from None
+
+    def _make(self, folder: Path) -> None:
+        """Makes a folder durable: else a power cut could take it, with what was removed elsewhere meanwhile."""
+        if folder.is_dir():
+            return
+        self._make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
     # --- moving in ---------------------------------------------------------------------------------------------------
 
@@ -81,23 +100,22 @@ class ShardArchive:
         known = Manifest.beside(target)
         if known is not None and known.removed_at is not None and not target.exists():
             return self._come_back(source, known)
-        contents = describe(source)
-        outcome, method = Outcome.ARCHIVED, known.method if known is not None else None
+        outcome = Outcome.ARCHIVED
         if target.exists():
             found = relation(source, target)
             if found is Relation.DIFFERENT:
                 return _kept(source, f"expected what the archive holds of it, found {found.value} content")
-            if found is Relation.GROWN:
-                manifest_path(target).unlink(missing_ok=True)
-                self._step("forgotten")
-                known, method, outcome = None, place(source, target, self._step), Outcome.GROWN
-            elif known is not None:
-                outcome = Outcome.RETURNED
-        else:
+            if found is not Relation.GROWN and known is not None and known.removed_at is None:
+                return Taken(source.name, Outcome.RETURNED, self._remove(source))
+            outcome = Outcome.GROWN if found is Relation.GROWN else Outcome.ARCHIVED
+        contents, method = describe(source), None
+        if outcome is Outcome.GROWN:
+            manifest_path(target).unlink(missing_ok=True)
+            self._step("forgotten")
+        if outcome is Outcome.GROWN or not target.exists():
             method = place(source, target, self._step)
         self._step("archived")
-        if known is None or known.removed_at is not None or known.digest != Digest.of(target):
-            self.describe(state, target, contents, method)
+        self.describe(state, target, contents, method)
         self._step("described")
         return Taken(source.name, outcome, self._remove(source))
 

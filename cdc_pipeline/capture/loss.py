@@ -84,6 +84,7 @@ class Seen:
 
     def __init__(self) -> None:
         self._seen: dict[int, SegmentState] = {}
+        self._done: set[int] = set()
 
     def look(self, states: Sequence[SegmentState], position: Position) -> list[str]:
         """Messages about segments that were here at an earlier look and are gone unread; each is told once.
@@ -94,16 +95,18 @@ class Seen:
         first = at.id if at is not None else -1
         here = {state.name.id: state for state in states}
         messages = []
-        for segment_id, state in list(self._seen.items()):
-            if segment_id in here and here[segment_id].has_changes:
-                continue
-            del self._seen[segment_id]
-            if segment_id >= first and (told := _told(state, position)):
+        for segment_id, state in self._seen.items():
+            gone = segment_id not in here or not here[segment_id].has_changes
+            if gone and segment_id >= first and (told := _told(state, position)):
                 messages.append(told)
-        self._seen.update((i, state) for i, state in here.items() if state.has_changes and i >= first)
-        for segment_id in [i for i in self._seen if i < first]:
-            del self._seen[segment_id]
+        self._done = {i for i in self._done if i >= first}
+        self._seen = {i: state for i, state in here.items() if state.has_changes and i >= first and i not in self._done}
         return messages
+
+    def done(self, state: SegmentState) -> None:
+        """A finished segment was read to its end: nobody misses it any more."""
+        self._done.add(state.name.id)
+        self._seen.pop(state.name.id, None)
 
 
 def _told(state: SegmentState, position: Position) -> str | None:

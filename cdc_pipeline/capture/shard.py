@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from cdc_pipeline.capture.folder import SegmentFolder
 from cdc_pipeline.capture.manifest import Manifest
 from cdc_pipeline.capture.segments import SegmentState, archived_segment, read_segment
 from cdc_pipeline.change import Position, SegmentName, parse_segment_name
-from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.errors import CdcError, ConfigurationError
 
 _SETTLED_SECONDS = 60
 """An index that is not COMPLETED although later segments have data: as old as this, its node was killed; younger, the
@@ -33,16 +35,15 @@ class ShardLog:
 
         `ConfigurationError` when `cdc_raw` is missing or unreadable.
         """
-        live = self._named(self.directory, required=True)
-        kept = self._named(self.archive, required=False) if self.archive is not None else {}  # after: things move there
+        live = self._listed(self._raw, required=True)
+        kept = self._listed(self._kept, required=False) if self._kept is not None else {}  # after: things move there
         found: dict[int, SegmentState] = {}
         # The newest first: Cassandra syncs in the order of ids, so whatever an older segment had when a younger one
         # got its index is seen; the other way round a segment could pass for a spare one and be left out.
-        for segment_id in sorted(live.keys() | kept.keys(), reverse=True):
-            if segment_id < first:
-                break
+        wanted = {segment_id for segment_id in (*live, *kept) if segment_id >= first}
+        for segment_id in sorted(wanted, reverse=True):
             try:
-                state = self._state(segment_id, live, kept)
+                state = self._state(live.get(segment_id), kept.get(segment_id))
             except OSError as error:
                 raise ConfigurationError(
                     f"shard {self.name}: expected a readable file, found: {error.strerror}", where=error.filename
@@ -76,36 +77,44 @@ class ShardLog:
 
     def oldest(self) -> int | None:
         """The lowest id of a file in `cdc_raw`."""
-        return min(self._named(self.directory, required=True), default=None)
+        return min(self._listed(self._raw, required=True), default=None)
 
-    def _state(self, segment_id: int, live: _Named, kept: _Named) -> SegmentState | None:
-        if segment_id in kept:
-            name, path = kept[segment_id]
-            manifest = Manifest.beside(path)
-            if state := archived_segment(path, name, manifest.last_position if manifest is not None else None):
-                return state
-        if segment_id in live:
-            name, path = live[segment_id]
-            if state := read_segment(path, name):
-                return state
-            if self.archive is not None:  # it moved between the two listings and this look
-                return archived_segment(self.archive / path.name, name, None)
-        return None
+    @cached_property
+    def _raw(self) -> SegmentFolder:
+        return SegmentFolder(self.directory)
 
-    def _named(self, directory: Path, *, required: bool) -> _Named:
-        return {name.id: (name, path) for name, path in self._files(directory, required=required)}
+    @cached_property
+    def _kept(self) -> SegmentFolder | None:
+        return SegmentFolder(self.archive) if self.archive is not None else None
 
-    def _files(self, directory: Path, *, required: bool) -> Iterator[tuple[SegmentName, Path]]:
+    def _state(self, live: SegmentName | None, kept: SegmentName | None) -> SegmentState | None:
+        if kept is not None and (state := self._archived(kept)):
+            return state
+        if live is None:
+            return None
+        # one that is gone now moved between the two listings and this look
+        return read_segment(self._raw.path(live), live) or self._archived(live)
+
+    def _archived(self, name: SegmentName) -> SegmentState | None:
+        if self._kept is None:
+            return None
+        path = self._kept.path(name)
         try:
-            for path in list(directory.iterdir()):
-                name = parse_segment_name(path.name)
-                if name is not None:
-                    yield name, path
+            manifest = Manifest.beside(path)
+        except CdcError:  # a reader needs none; who keeps the archive tells
+            manifest = None
+        return archived_segment(path, name, manifest.last_position if manifest is not None else None)
+
+    def _listed(self, folder: SegmentFolder, *, required: bool) -> dict[int, SegmentName]:
+        try:
+            return folder.names()
         except OSError as error:
-            if required or not isinstance(error, FileNotFoundError):
-                raise ConfigurationError(
-                    f"shard {self.name}: expected a readable directory, found: {error.strerror}", where=str(directory)
-                ) from None
+            if not required and isinstance(error, FileNotFoundError):
+                return {}
+            raise ConfigurationError(
+                f"shard {self.name}: expected a readable directory, found: {error.strerror}",
+                where=str(folder.directory),
+            ) from None
 
 
 def in_order(states: Iterable[SegmentState]) -> list[SegmentState]:
@@ -117,9 +126,6 @@ def in_order(states: Iterable[SegmentState]) -> list[SegmentState]:
             if not state.finished:
                 break
     return chosen
-
-
-_Named = dict[int, tuple[SegmentName, Path]]
 
 
 def _settled(states: list[SegmentState]) -> list[SegmentState]:

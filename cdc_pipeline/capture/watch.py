@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 
+from cdc_pipeline.capture.folder import is_remote
 from cdc_pipeline.capture.shard import ShardLog
 
 POLL_SECONDS = 0.02
@@ -26,8 +27,6 @@ POLL_SECONDS = 0.02
 
 _LOOK_ANYWAY_SECONDS = 1.0
 _ASKED_SECONDS = 0.1
-_REMOTE = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "ceph", "glusterfs", "lustre", "gpfs", "afs", "vboxsf")
-_MOUNTS = Path("/proc/self/mountinfo")
 
 log = structlog.get_logger()
 
@@ -129,19 +128,3 @@ def watching(*sources: ShardLog) -> Iterator[Changes]:
         yield Changes(_LOOK_ANYWAY_SECONDS, waiter)
     finally:
         waiter.close()
-
-
-def is_remote(directory: Path) -> bool:
-    """Whether a directory lies on a file system where another machine's writes give no notification here."""
-    try:
-        lines = _MOUNTS.read_text().splitlines()
-        path = directory.resolve()
-    except OSError:
-        return False
-    kind, longest = "", -1
-    for line in lines:
-        fields, _, rest = line.partition(" - ")
-        mounted = Path(fields.split(" ")[4].encode().decode("unicode_escape"))
-        if path.is_relative_to(mounted) and len(mounted.parts) >= longest:
-            kind, longest = rest.split(" ")[0], len(mounted.parts)
-    return kind.startswith(_REMOTE)

@@ -12,6 +12,7 @@ from cdc_pipeline.capture.archive import Outcome
 from cdc_pipeline.capture.manifest import Manifest
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.cli.run import ShardOption
+from cdc_pipeline.errors import CdcError
 from cdc_pipeline.project import Project
 
 archive_app = typer.Typer(help="Finished segments that left cdc_raw.", no_args_is_help=True)
@@ -58,7 +59,9 @@ def list_(shard: ShardOption = None, config: ConfigOption = None, as_json: JsonO
     rows: list[tuple[object, ...]] = []
     with Project.load(config_path(config)) as project:
         for name, archivist in _archivists(project, shard):
-            lanes = project.lane_views(name)
+            lanes, problem = _lanes(project, name)
+            if problem is not None:
+                out.message(problem)
             for manifest in archivist.archive.manifests():
                 state = _state(manifest, lanes, project.retention)
                 out.record({"shard": name, "state": state, **_record(manifest)})
@@ -129,9 +132,19 @@ def _archivists(project: Project, shard: str | None) -> Iterator[tuple[str, Arch
         yield name, project.archivist(name)
 
 
-def _state(manifest: Manifest, lanes: list[LaneView], retention: float) -> str:
+def _lanes(project: Project, shard: str) -> tuple[list[LaneView] | None, str | None]:
+    """Where the lanes stand, or why that is not known."""
+    try:
+        return project.lane_views(shard), None
+    except CdcError as error:
+        return None, str(error)
+
+
+def _state(manifest: Manifest, lanes: list[LaneView] | None, retention: float) -> str:
     if manifest.removed_at is not None:
         return f"removed {_day(manifest.removed_at)}"
+    if lanes is None:
+        return "not known"
     needed = [str(view.lane) for view in lanes if not view.has_passed(manifest)]
     if needed:
         return f"needed by {', '.join(needed)}"

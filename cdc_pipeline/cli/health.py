@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_pipeline.capture import space
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.config import (
     CassandraSettings,
@@ -61,7 +62,7 @@ def _configured(config: Path | None, timeout: float) -> list[Health]:
             raise
         return alone
     with project:
-        found = [check_directory(s.directory, name=n) for n, s in project.settings.source.shards.items()]
+        found = [_shard(project, name, timeout) for name in project.shards()]
         source = project.settings.source.schema_source
         if isinstance(source, ClusterSchema):
             found.append(_cassandra(source, timeout))
@@ -74,6 +75,20 @@ def _configured(config: Path | None, timeout: float) -> list[Health]:
             except CdcError as error:
                 found.append(Health(name, place.kind, False, None, 0.0, str(error)))
         return found
+
+
+def _shard(project: Project, name: str, timeout: float) -> Health:
+    """A node's `cdc_raw`: it can be read, and there is room in it."""
+    directory = project.settings.source.shards[name].directory
+    found = check_directory(directory, name=name, timeout=timeout)
+    if not found.up:
+        return found
+    try:
+        room = space.look(directory, project.limits(name))
+    except OSError as error:
+        return dataclasses.replace(found, up=False, message=f"{name}: {directory}: found {error.strerror}")
+    up = room.pressure is not space.Pressure.FULL
+    return dataclasses.replace(found, up=up, message=f"{found.message}; CDC space: {room.message}")
 
 
 def _from_environment(timeout: float) -> list[Health]:

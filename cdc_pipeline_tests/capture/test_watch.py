@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_pipeline.capture import ShardLog, watch, watching
+from cdc_pipeline.capture import ShardLog, folder, watch, watching
 from cdc_pipeline_tests.integration.node import Node, user
 
 
@@ -142,8 +142,8 @@ def test_network_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, p
     """The mount that holds a directory says whether another machine may write there unnoticed."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS)
-    monkeypatch.setattr(watch, "_MOUNTS", mounts)
-    assert watch.is_remote(Path(path)) is remote
+    monkeypatch.setattr(folder, "_MOUNTS", mounts)
+    assert folder.is_remote(Path(path)) is remote
 
 
 def test_a_network_file_system_is_polled(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

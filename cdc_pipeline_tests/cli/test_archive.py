@@ -236,6 +236,9 @@ def test_the_cdc_space(loaded: Shell, total: str, state: str) -> None:
     (found,) = [one for one in loaded("check", "--json").records if one["what"] == "CDC space node1"]
     assert found["state"] == state
     assert "1.7 of" in found["message"]
+    (health,) = loaded("health", "node1", "--json").records
+    assert health["up"] is (state != "failed")
+    assert "CDC space: 1.7 of" in health["message"]
     status = loaded("status", "--json")
     assert status.code == (state != "ok")
     assert status.records[0]["cdc_space_used_bytes"] == 1700 * 1024
