@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch, Damage, Position, Sch
 from cdc_pipeline.decode.arrow import take_batch
 from cdc_pipeline.decode.encryption import KeyProvider
 from cdc_pipeline.decode.follow import SchemaFollower
-from cdc_pipeline.decode.section_cy import CONTROL, CONTROLLED, ENDED, FULL, SKIPPED, WANTED, Kernel, TableColumns
+from cdc_pipeline.decode.section_cy import CONTROL, CONTROLLED, DONE, ENDED, FULL, SKIPPED, WANTED, Kernel, TableColumns
 from cdc_pipeline.decode.segment import Section, SegmentFile, Unreadable
 from cdc_pipeline.errors import EntryError, SchemaError, SectionError
 from cdc_pipeline.schema import Schema, Table
@@ -174,6 +174,7 @@ class SegmentReading:
         self._file = file
         self._start = after
         self._end = max(after, file.header.length)
+        self._unsigned = file.header.version >= _FIRST_VERSION_UNSIGNED
         self._damage: list[Damage] = []
         self._parked = 0
         self._before = 0
@@ -228,39 +229,44 @@ class SegmentReading:
                     self._damage.append(Damage("section", section.error))
                     self._end = max(self._end, section.logical_end)
                 continue
-            more = yield from self._section(section, after)
-            if not more:
-                self._over = True
+            at, state = self._read(section, 0, after)
+            if state == DONE:
+                self._end = max(self._end, section.logical_end)
+            else:
+                yield from self._rest(section, at, state, after)
+            if self._parked > self._decoder._max_bytes:
+                yield self._batch(last=False)
+            if self._over:
                 break
         self._whole = True
         yield self._batch(last=True)
 
-    def _section(self, section: Section, after: int) -> Generator[DecodedBatch, None, bool]:
-        """Gives the batches that end inside the section; returns whether the segment goes on behind it."""
-        base = section.logical_start + 8
-        at, state = 0, FULL
-        unsigned = self._file.header.version >= _FIRST_VERSION_UNSIGNED
+    def _read(self, section: Section, at: int, after: int) -> tuple[int, int]:
+        """Entries of a section from `at` on; (where it stopped, why)."""
         decoder = self._decoder
+        start = section.logical_start + 8
+        at, state = decoder._kernel.read(
+            section.data, section.length, at, start, after, self._unsigned, decoder._max_rows, decoder._max_bytes
+        )
+        if decoder._kernel.failed:
+            self._collect_damage(section)
+        return at, state
+
+    def _rest(self, section: Section, at: int, state: int, after: int) -> Iterator[DecodedBatch]:
+        """Gives the batches that end inside the section, and passes it; `_over` is set where the segment ends."""
         while state in (FULL, CONTROLLED):
-            at, state = decoder._kernel.read(
-                section.data, section.length, at, base, after, unsigned, decoder._max_rows, decoder._max_bytes
-            )
-            if decoder._kernel.failed:
-                self._collect_damage(section)
-            if state in (FULL, CONTROLLED):
-                self._end = max(self._end, base + at if at else section.logical_start)
+            self._end = max(self._end, section.logical_start + 8 + at if at else section.logical_start)
             if state == FULL:
                 yield self._batch(last=False)
-            elif state == CONTROLLED:
+            else:
                 yield from self._control(section.file_offset + 8 + at)
+            at, state = self._read(section, at, after)
         self._end = max(self._end, section.logical_end)
         if state == ENDED:  # no writer leaves this: a marker that points too far, or pages that never reached the disk
             offset, rest = section.file_offset + 8 + at, section.length - at
             what = f"expected an entry, found {'a size of 0' if rest >= 4 else f'{rest} bytes'}: the segment ends here"
             self._damage.append(Damage("section", SectionError(self._file.name, offset, what)))
-        if self._parked > decoder._max_bytes:
-            yield self._batch(last=False)
-        return bool(state != ENDED)
+            self._over = True
 
     def _control(self, file_offset: int) -> Iterator[DecodedBatch]:
         """Follows the mutation that ends here; the batch ends with it when it really changed something."""
