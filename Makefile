@@ -47,8 +47,8 @@ format: setup  ## ruff's own fixes
 dev: setup  ## the Dagster UI on the demo project
 	@$(BIN)/cdc-pipeline demo --ui --port $(PORT)
 
-bench: setup  ## measure decoding, following and loading on the demo's recording
-	@$(BIN)/cdc-pipeline bench decode
+bench: setup  ## measure decoding (beside Cassandra's own reader, where JDK and Maven are), following and loading
+	@$(BIN)/python -m cdc_pipeline_tests.benchmarks.decode
 	@$(BIN)/cdc-pipeline bench live
 	@$(BIN)/cdc-pipeline bench load postgres
 
