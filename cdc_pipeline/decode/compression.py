@@ -1,10 +1,13 @@
-"""Bodies of compressed sections (format document, 4.1): one block a section, by the classes of `io.compress`."""
+"""Bodies of compressed sections (format document, 4.1): one block a section, by the classes of `io.compress`.
+
+Nothing is allocated that a damaged length asks for: a block's own length is compared with the section's first, and what
+a block of its size could never hold is refused. The library is loaded with the first compressed section.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
-
-import cramjam
 
 Decompress = Callable[[bytes, int], bytes]
 """(block, uncompressed length of the section) -> plain bytes; raises `ValueError` or cramjam's error."""
@@ -24,6 +27,8 @@ def _lz4(block: bytes, length: int) -> bytes:
         return b""
     if length > 255 * len(block):  # LZ4 cannot expand further: do not allocate what a damaged length asks for
         raise ValueError(f"{length} bytes expected from an LZ4 block of {len(block)}")
+    import cramjam
+
     return bytes(cramjam.lz4.decompress_block(block[4:], output_len=length))
 
 
@@ -36,6 +41,8 @@ def _snappy(block: bytes, length: int) -> bytes:
         raise ValueError(f"{length} bytes expected from a Snappy block of {len(block)}")
     if length == 0:
         return b""
+    import cramjam
+
     return bytes(cramjam.snappy.decompress_raw(block))
 
 
@@ -53,12 +60,36 @@ def _deflate(block: bytes, length: int) -> bytes:
     """A zlib stream; of an empty section Cassandra writes nothing, not even the stream's end."""
     if not block and not length:
         return b""
-    return bytes(cramjam.zlib.decompress(block))
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(block, length + 1)
+    except zlib.error as error:
+        raise ValueError(f"a block that does not decompress ({error})") from None
+    if not stream.eof:
+        raise ValueError(f"{length} bytes expected from the block, found {'more' if len(plain) > length else 'no end'}")
+    return plain
 
 
-def _zstd(block: bytes, _: int) -> bytes:
-    """A Zstandard frame."""
+def _zstd(block: bytes, length: int) -> bytes:
+    """A Zstandard frame; its header says how long it is (RFC 8878, 3.1.1.1)."""
+    inner = _frame_length(block)
+    if inner is not None and inner != length:
+        raise ValueError(f"the Zstandard frame's length expected {length}, found {inner}")
+    import cramjam
+
     return bytes(cramjam.zstd.decompress(block))
+
+
+def _frame_length(block: bytes) -> int | None:
+    """The content size of a Zstandard frame, where its header has one."""
+    if len(block) < 5:
+        return None
+    flags = block[4]
+    single, width = flags >> 5 & 1, 1 << (flags >> 6)
+    if width == 1 and not single:
+        return None
+    at = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(block[at : at + width], "little") + (256 if width == 2 else 0)
 
 
 def _noop(block: bytes, _: int) -> bytes:
@@ -79,6 +110,8 @@ def decompressor(compression_class: str) -> Decompress:
     raw = _BY_CLASS[compression_class.removeprefix(_PACKAGE)]
 
     def checked(block: bytes, length: int) -> bytes:
+        import cramjam
+
         try:
             plain = raw(block, length)
         except cramjam.DecompressionError as error:

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cramjam
-
 from cdc_pipeline.decode.compression import lz4
 from cdc_pipeline.errors import ConfigurationError
 
@@ -112,6 +110,7 @@ def decrypt_section(body: bytes, key: bytes, iv: bytes) -> bytes:
 
 def _chunk(cipher_text: bytes, key: bytes, iv: bytes) -> bytes:
     """AES/CBC/PKCS5, then a big-endian length and an LZ4 block."""
+    import cramjam
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.padding import PKCS7
 
