@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-from cdc_pipeline.capture import ShardLog
+from cdc_pipeline.capture import ShardLog, watching
 from cdc_pipeline.change import Position
 from cdc_pipeline.decode import DecodedBatch, Decoder, dump_lines
+from cdc_pipeline.following import LogReader
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, Schema, Table
 from cdc_pipeline_tests.types.values import int_bytes
 
 FENCE = "live_fence.fence"
 """The table whose rows say how far a follower has to come."""
-
-_POLL_SECONDS = 0.005
 
 
 def not_cassandras_own(table: Table) -> bool:
@@ -29,8 +27,9 @@ class Follower(threading.Thread):
 
     def __init__(self, cdc_raw: Path, schema: Schema, after: Position, fence: int) -> None:
         super().__init__(name="follower", daemon=True)
-        self._log = ShardLog("live", (cdc_raw,))
-        self._decoder = Decoder(schema, not_cassandras_own)
+        self._source = ShardLog("live", cdc_raw)
+        self._told: list[str] = []
+        self._log = LogReader(self._source, Decoder(schema, not_cassandras_own), self._told.append)
         self._fence = int_bytes(fence)
         self._stopped = threading.Event()
         self._at = after
@@ -43,10 +42,12 @@ class Follower(threading.Thread):
     def run(self) -> None:
         """Reads what became durable, again and again."""
         try:
-            while self.position is None and not self._stopped.is_set():
-                for batch in self._durable():
-                    self._take(batch)
-                time.sleep(_POLL_SECONDS)
+            with watching(self._source) as changes, closing(self._log) as log:
+                while self.position is None and not self._stopped.is_set():
+                    for batch in log.new(self._at):
+                        self._take(batch)
+                    changes.wait(self._stopped)
+            assert self._told == []
         except BaseException as error:
             self.error = error
 
@@ -59,12 +60,6 @@ class Follower(threading.Thread):
             raise self.error
         assert self.position is not None, f"the fence was not read, found {self._at} instead"
         return self.position
-
-    def _durable(self) -> Iterator[DecodedBatch]:
-        for state in self._log.waiting(self._at):
-            after = self._at.offset if state.path.name == self._at.segment else 0
-            if state.durable is None or state.durable > after:
-                yield from self._decoder.read(state.path, after, state.durable)
 
     def _take(self, batch: DecodedBatch) -> None:
         self._at = batch.position
