@@ -68,7 +68,7 @@ class ShardSchema:
 
     def record(self, batch: DecodedBatch) -> None:
         """Keeps what a batch changed, before a lane passes it."""
-        if self.history is not None:
+        if self._follows and self.history is not None:
             self._kept(partial(self.history.record, Entry(batch.position, batch.schema_behind, batch.events)))
 
     def _kept(self, write: Callable[[], None]) -> None:
