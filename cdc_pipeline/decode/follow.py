@@ -93,17 +93,21 @@ class SchemaFollower:
         if not touched:
             self.schema = Schema(self.schema.current, self.schema, rows, self.schema.removed)
             return []
+        old = self._rows()
         kept = [table for table in self.schema.current if table.keyspace not in touched]
         before = {table.id: table for table in self.schema.current if table.keyspace in touched}
         made = [_as_before(before.get(t.id), t) for t in tables_of(rows.of(touched), _WHERE, rows.versions())]
         after = {table.id: table for table in made}
-        gone = [self._rows().only(table.keyspace, table.name) for key, table in before.items() if key not in after]
+        gone = [old.only(table.keyspace, table.name) for key, table in before.items() if key not in after]
         self.schema = Schema([*kept, *made], self.schema, rows, (*self.schema.removed, *gone))
         changes = list(_changes(before, after, position))
         named = {change.keyspace for change in changes}
         return [
             *changes,
-            *(SchemaChange(ChangeKind.ALTERED, position, keyspace) for keyspace in sorted(touched - named)),
+            *(
+                SchemaChange(ChangeKind.ALTERED, position, keyspace, detail=", ".join(old.types_unlike(rows, keyspace)))
+                for keyspace in sorted(touched - named)
+            ),
         ]
 
     def _truncations(self, batch: ChangeBatch, position: Position) -> Iterator[SchemaChange]:

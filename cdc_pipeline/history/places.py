@@ -13,7 +13,7 @@ import structlog
 
 from cdc_pipeline.capture import SegmentState, ShardLog
 from cdc_pipeline.change import START, Position
-from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider
+from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.errors import ConfigurationError, SegmentError
 from cdc_pipeline.history.store import Entry, SchemaHistory
 from cdc_pipeline.schema import Schema
@@ -35,7 +35,7 @@ class ShardSchema:
         self._seed = seed
         self._source = source
         self._keys = keys
-        self._follows = Decoder(seed, lambda _: False, follow=True).follows
+        self._follows = SchemaFollower(seed).follows
 
     @property
     def follows(self) -> bool:

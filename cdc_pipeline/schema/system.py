@@ -147,6 +147,12 @@ class SystemRows:
             for name, rows in self._rows.items()
         )
 
+    def types_unlike(self, other: SystemRows, keyspace: str) -> list[str]:
+        """`type NAME` of each user type of a keyspace about which the two say otherwise."""
+        ours, theirs = self._rows["types"], other._rows["types"]
+        keys = {key for key in ours.keys() | theirs.keys() if key[0] == keyspace}
+        return [f"type {key[1]}" for key in sorted(keys) if ours.get(key) != theirs.get(key)]
+
     def versions(self) -> dict[tuple[str, str], int]:
         """Tables to the greatest writetime (µs) of what the log said about them or about their keyspace's types."""
         types: dict[str, int] = {}
