@@ -35,7 +35,7 @@ def history(tmp_path: Path) -> SchemaHistory:
 
 def places(seed: Schema, segments: Path, history: SchemaHistory | None) -> ShardSchema:
     """The shard's schema."""
-    return ShardSchema(seed, ShardLog("node1", [segments]), history)
+    return ShardSchema(seed, ShardLog("node1", segments), history)
 
 
 def truth(seed: Schema, segments: Path) -> list[tuple[Position, Schema]]:
