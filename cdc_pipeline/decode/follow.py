@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cdc_pipeline.change import ChangeBatch, ChangeEvent, EventType, Position, SchemaChange
+from cdc_pipeline.errors import SchemaError
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, ChangeKind, Schema, SystemRows, Table, tables_of
 from cdc_pipeline.schema.changes import table_changes
 from cdc_pipeline.schema.system import KEYS, used
@@ -74,7 +75,10 @@ class SchemaFollower:
         rows = self.schema.rows.copy() if self.schema.rows is not None else None
         if is_current and rows is not None and fresh.rows is not None:
             rows.take_over(fresh.rows, table.keyspace, table.name, time.time_ns() // 1000)
-            self._replace(rows, {table.keyspace}, position)
+            try:
+                self._replace(rows, {table.keyspace}, position)
+            except SchemaError:
+                return False
         else:
             others = [one for one in self.schema.current if not is_current or one.full_name != table.full_name]
             older = Schema([table], self.schema)

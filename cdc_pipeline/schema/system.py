@@ -113,7 +113,9 @@ class SystemRows:
         return bool(gone)
 
     def take_over(self, other: SystemRows, keyspace: str, table: str, ts: int) -> None:
-        """Adds what another source says about a table, its keyspace and the user types there, as of `ts` µs."""
+        """Takes what another source says about a table, its keyspace and the user types there, as of `ts` µs."""
+        for name in ("columns", "dropped_columns"):
+            self.remove(name, (keyspace, table), ts - 1)
         for name, rows in other._about(keyspace, table).items():
             for key, row in rows.items():
                 self.put(name, key, row, max(ts, self._written[name].get(key, ts)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cdc_pipeline.change import SchemaChange
+from cdc_pipeline.change import START, SchemaChange
 from cdc_pipeline.decode import DecodedBatch, Decoder, SchemaFollower, dump_lines
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, ChangeKind, Schema, Table, load_schema, schema_of
 from cdc_pipeline_tests.decode import encoder as en
@@ -218,3 +218,20 @@ def test_a_truncation_of_a_table_that_is_gone(recording: Recording, tmp_path: Pa
     path = en.write(tmp_path, en.segment([en.entry(en.mutation(update))]))
     (batch,) = Decoder(recording.schema, users, follow=True).read(path)
     assert (batch.events, batch.damage, batch.tables, batch.mutations) == ((), (), (), 1)
+
+
+def test_a_source_that_saw_what_the_log_lost(recording: Recording) -> None:
+    """Of a table whose DDL vanished another source tells: renamed keys, dropped and new columns; the rest stays."""
+    states = [batch.schema_behind for batch in read(decoder(recording), recording) if batch.events]
+    middle = SchemaFollower(states[4])
+    main, others = middle.schema.table("evolve.main"), len(middle.schema.current)
+    last = recording.schema.table("evolve.main")
+    assert main.id == last.id
+    assert not middle.adopt(recording.schema, uuid.uuid4(), None, START)
+    assert not middle.adopt(recording.schema, main.id, "nobody", START)
+    assert middle.schema.table("evolve.main") is main
+    for _ in range(2):
+        assert middle.adopt(recording.schema, main.id, "extra", START)
+        assert middle.schema.table("evolve.main") == last
+        assert middle.schema.table("evolve.main").version > 0
+        assert len(middle.schema.current) == others
