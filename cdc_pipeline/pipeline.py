@@ -1,9 +1,10 @@
 """The way of one micro-batch, from the log to a committed destination, top to bottom.
 
 capture     which bytes of which segments are safe to read
-decode      segments to batches of changes, one per table
+decode      segments to batches of changes, one per table; a micro-batch ends where DDL or TRUNCATE lies among them
+schema      what changed there is kept, and the destination's tables are made, before the place is passed (`history/`)
 fit         compact to one row per key, mask, type; what cannot go on is parked alone   (`fitting.py`)
-apply       rows + dead letters + offset in one transaction, retried while the server is down
+apply       rows + truncations + dead letters + offset in one transaction, retried while the server is down
 """
 
 from __future__ import annotations
