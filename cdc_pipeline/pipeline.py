@@ -215,7 +215,7 @@ class LaneRunner:
 
     def _catch_up(self, tables: Collection[uuid.UUID], until: Position) -> None:
         """Loads what the log at hand holds, up to a place, of tables whose CDC was switched on there."""
-        read = {*self.sink.segments(self.lane), until.segment}
+        read = {*self._trying(lambda: self.sink.segments(self.lane)), until.segment}
         for segment in self.source.segments():
             name = segment.path.name
             for decoded in self._again(segment, tables) if name in read and Position(name, 0) < until else ():
