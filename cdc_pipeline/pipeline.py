@@ -1,9 +1,10 @@
 """The way of one micro-batch, from the log to a committed destination, top to bottom.
 
 capture     which bytes of which segments are safe to read
-decode      segments to batches of changes, one per table
+decode      segments to batches of changes, one per table; a micro-batch ends where DDL or TRUNCATE lies among them
+schema      what changed there is kept, and the destination's tables are made, before the place is passed (`history/`)
 fit         compact to one row per key, mask, type; what cannot go on is parked alone   (`fitting.py`)
-apply       rows + dead letters + offset in one transaction, retried while the server is down
+apply       rows + truncations + dead letters + offset in one transaction, retried while the server is down
 """
 
 from __future__ import annotations
@@ -124,14 +125,13 @@ class LaneRunner:
 
     def reading(self, segment: SegmentState, tables: Collection[str] | None = None) -> Iterator[DecodedBatch]:
         """The whole of a segment, whatever the offsets say; raw values, which go no further than `prepared`."""
-        self._use(self._places.at(Position(segment.path.name, 0)))
-        for decoded in self._log.read(dataclasses.replace(segment, problem=None), START):
-            if not decoded.relearned:
-                yield _only(decoded, tables)
+        for decoded in self._again(segment, {table.id for table, _ in self.loaded}):
+            yield _only(decoded, tables)
 
     def prepared(self, decoded: DecodedBatch) -> Prepared:
         """A micro-batch compacted, masked and typed."""
-        self._prepare(decoded.schema)
+        self._prepare(self._tables.of(decoded.schema))
+        self._prepare([(batch.table, self._tables.masks(batch.table)) for batch in decoded.tables])
         return self._fitter.prepare(decoded)
 
     def reload(self, prepared: Prepared, again: Callable[[], DecodedBatch]) -> None:
@@ -170,7 +170,8 @@ class LaneRunner:
         """Takes the schema of a place, and prepares its tables."""
         self._schema = self._places.at(position)
         self._use(self._schema)
-        self._prepare(self._schema, again=True)
+        self._ready.clear()
+        self._prepare(self._tables.of(self._schema))
 
     def _use(self, schema: Schema) -> None:
         for problem in self._places.problems:
@@ -178,13 +179,21 @@ class LaneRunner:
         if self._decoder.schema is not schema:
             self._decoder.use(schema)
 
-    def _prepare(self, schema: Schema, *, again: bool = False) -> None:
-        """Has the tables of a schema made or migrated that were not yet."""
-        loaded = self._tables.of(schema)
-        tables = [(table, masks) for table, masks in loaded if again or (table, table.version) not in self._ready]
-        if tables or again:
-            self._trying(lambda: self.sink.prepare(tables))
-        self._ready.update((table, table.version) for table, _ in tables)
+    def _prepare(self, tables: Iterable[tuple[Table, TableMasks]]) -> None:
+        """Has tables made or migrated that were not yet, as they are here."""
+        new = [(table, masks) for table, masks in tables if (table, table.version) not in self._ready]
+        if new:
+            self._trying(lambda: self.sink.prepare(new))
+        self._ready.update((table, table.version) for table, _ in new)
+
+    def _again(self, segment: SegmentState, tables: Collection[uuid.UUID]) -> Iterator[DecodedBatch]:
+        """A whole segment with the schema of its time; of these tables also what was written while CDC was off."""
+        schema = self._places.at(Position(segment.path.name, 0))
+        decoder = self._decoder.like(schema, lambda table: table.id in tables or self._tables.loads(table))
+        with closing(LogReader(self.source, decoder, self._problem)) as past:
+            for decoded in past.read(dataclasses.replace(segment, problem=None), START):
+                if not decoded.relearned:
+                    yield decoded
 
     def _evolve(self, decoded: DecodedBatch) -> None:
         """Before a place is passed where the schema changed: it is kept, tables are made, and those that are loaded
@@ -192,7 +201,7 @@ class LaneRunner:
         self._places.record(decoded)
         for problem in self._places.problems:
             self._problem(problem)
-        self._prepare(decoded.schema_behind)
+        self._prepare(self._tables.of(decoded.schema_behind))
         for event in decoded.events:
             log.info("schema changed", change=str(event), position=str(event.position))
         before = decoded.schema.tables
@@ -206,24 +215,16 @@ class LaneRunner:
 
     def _catch_up(self, tables: Collection[uuid.UUID], until: Position) -> None:
         """Loads what the log at hand holds, up to a place, of tables whose CDC was switched on there."""
-        read = {*self.sink.segments(self.lane), until.segment}
+        read = {*self._trying(lambda: self.sink.segments(self.lane)), until.segment}
         for segment in self.source.segments():
             name = segment.path.name
-            if name in read and Position(name, 0) < until:
-                decoder = self._decoder.like(self._places.at(Position(name, 0)), lambda table: table.id in tables)
-                with closing(LogReader(self.source, decoder, self._problem)) as past:
-                    for decoded in past.read(dataclasses.replace(segment, problem=None), START):
-                        if decoded.position > until:
-                            break
-                        self._load_only(decoded)
-
-    def _load_only(self, decoded: DecodedBatch) -> None:
-        """Loads a batch without its damage, which was parked when the lane read it."""
-        again = dataclasses.replace(decoded, damage=())
-        if again.tables or again.events:
-            found = [(batch.table, self._tables.masks(batch.table)) for batch in again.tables]
-            self._trying(lambda: self.sink.prepare(found))
-            self.reload(self._fitter.prepare(again), lambda: again)
+            for decoded in self._again(segment, tables) if name in read and Position(name, 0) < until else ():
+                if decoded.position > until:
+                    break
+                kept = tuple(batch for batch in decoded.tables if batch.table.id in tables)
+                again = dataclasses.replace(decoded, tables=kept, damage=())  # what is damaged was parked before
+                if kept or again.events:
+                    self.reload(self.prepared(again), lambda again=again: again)  # type: ignore[misc]
 
     # --- around it ---------------------------------------------------------------------------------------------
 

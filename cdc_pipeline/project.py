@@ -22,7 +22,7 @@ from cdc_pipeline.config import (
     Settings,
     load_config,
 )
-from cdc_pipeline.decode import Decoder, KeyProvider
+from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.history import SchemaHistory, ShardSchema
@@ -107,16 +107,36 @@ class Project:
         return MaskingPolicy(rules, ring, masking.unclassified)
 
     def idle_rules(self) -> list[str]:
-        """Masking rules that match no column of the schema: a typing error would leave a column in the clear."""
-        columns = [
-            (table.keyspace, table.name, column.name) for table in self.schema.current for column in table.columns
-        ]
+        """Masking rules that match no column of any known table: a typing error would leave a column in the clear."""
+        columns = [(table.keyspace, table.name, column.name) for table in self.known for column in table.columns]
         return self.policy.idle_rules(columns)
 
     @cached_property
     def selected(self) -> dict[str, TableMasks]:
-        """The tables of the newest schema that the configuration selects, refused ones included, by full name."""
-        return {t.full_name: TableMasks(self.policy, t) for t in self.schema.current if self.chosen.selects(t)}
+        """The known tables that the configuration selects, refused ones included, by full name."""
+        return {t.full_name: TableMasks(self.policy, t) for t in self.known if self.chosen.selects(t)}
+
+    @cached_property
+    def known(self) -> tuple[Table, ...]:
+        """The tables by name as the log says where it was read last; of others, as the schema's source does."""
+        tables = {table.full_name: table for table in self.schema.current}
+        for shard in self.settings.source.shards:
+            last = self.history(shard).last()
+            if last is None:
+                continue
+            current = {table.full_name: table for table in last.schema.current}
+            gone = last.schema.tables.keys() - {table.id for table in current.values()}
+            tables = {name: table for name, table in tables.items() if table.id not in gone or name in current}
+            for name, table in current.items():
+                if name not in tables or table.version >= tables[name].version:
+                    tables[name] = table
+        return tuple(tables[name] for name in sorted(tables))
+
+    @cached_property
+    def waits_for_tables(self) -> bool:
+        """Whether there is no table yet, but those that are made in the log will be seen."""
+        follows = SchemaFollower(self.schema).follows
+        return follows and all(table.keyspace in SYSTEM_KEYSPACES for table in self.known)
 
     @cached_property
     def chosen(self) -> TableFilter:
@@ -124,10 +144,9 @@ class Project:
         return TableFilter.of(self.settings.source.tables)
 
     def loaded(self, sink: Sink) -> dict[str, TableMasks]:
-        """The selected tables of the newest schema that a destination does not refuse. Needs the keys of what is
-        masked."""
-        loaded = LoadedTables(self.chosen, self.policy, sink).of(self.schema)
-        return {table.full_name: masks for table, masks in loaded}
+        """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
+        tables = LoadedTables(self.chosen, self.policy, sink)
+        return {table.full_name: tables.masks(table) for table in self.known if tables.loads(table)}
 
     def plan(self, destination: str) -> list[TableSummary]:
         """What every selected table would become; writes nothing and needs no server."""
@@ -176,8 +195,8 @@ class Project:
 
     def _check_overrides(self, destination: str, columns: dict[str, str]) -> None:
         """A mistyped column is an error; one of a table that is not there may still come in the log."""
-        tables = {table.full_name for table in self.schema.current}
-        known = {f"{table.full_name}.{column.name}" for table in self.schema.current for column in table.columns}
+        tables = {table.full_name for table in self.known}
+        known = {f"{table.full_name}.{column.name}" for table in self.known for column in table.columns}
         for name in columns:
             if name not in known and (self.schema.rows is None or name.rpartition(".")[0] in tables):
                 key = f"destinations.{destination}.types.columns"
@@ -226,8 +245,7 @@ class Project:
         """A runner of a lane with a decoder and a connection of its own."""
         source = self.source(lane.shard)
         places = ShardSchema(self.schema, source, self.history(lane.shard), self.log_keys)
-        nothing_yet = places.follows and all(table.keyspace in SYSTEM_KEYSPACES for table in self.schema.current)
-        if not self.selected and not nothing_yet:  # else the offset would pass everything
+        if not self.selected and not self.waits_for_tables:  # else the offset would pass everything
             raise ConfigurationError(
                 "expected at least one table of the schema with cdc = true, found none that is selected",
                 key="source.tables",

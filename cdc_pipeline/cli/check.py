@@ -39,7 +39,8 @@ def _findings(project: Project) -> Iterator[Finding]:
     yield Finding(
         "build", "ok" if both else "warning", "compiled" if both else "interpreted: slow; is a C compiler there?"
     )
-    yield _tried("schema", lambda: f"{len(project.selected)} tables selected" if project.selected else _none_selected())
+    yield _tried("schema", lambda: _selected(project))
+    yield from _disagreements(project)
     yield from _rules(project)
     for shard in project.shards():
         yield from _shard(project, shard)
@@ -59,7 +60,23 @@ def _rules(project: Project) -> Iterator[Finding]:
         yield Finding("masking", "warning", f"rules that match no column: {', '.join(idle)}")
 
 
-def _none_selected() -> str:
+def _disagreements(project: Project) -> Iterator[Finding]:
+    """Where the schema's source says otherwise than a log that was read to its end."""
+    for shard in project.shards():
+        try:
+            said = project.disagreement(shard)
+        except CdcError as error:
+            yield Finding(f"shard {shard}", "failed", str(error))
+            continue
+        if said is not None:
+            yield Finding("schema", "warning", said)
+
+
+def _selected(project: Project) -> str:
+    if project.selected:
+        return f"{len(project.selected)} tables selected"
+    if project.waits_for_tables:
+        return "no table yet; those that are made in the log are loaded"
     raise ConfigurationError("expected at least one table with cdc = true that source.tables names, found none")
 
 

@@ -7,6 +7,7 @@ ties them together; `mutations.py` prints.
 
 from cdc_pipeline.decode.changes import change_schema, to_arrow, to_pandas
 from cdc_pipeline.decode.encryption import KeyProvider
+from cdc_pipeline.decode.follow import SchemaFollower
 from cdc_pipeline.decode.mutations import dump_lines
 from cdc_pipeline.decode.public import read_events, read_segment
 from cdc_pipeline.decode.reader import DecodedBatch, Decoder, SegmentReading
@@ -19,6 +20,7 @@ __all__ = [
     "DecodedBatch",
     "Decoder",
     "KeyProvider",
+    "SchemaFollower",
     "Section",
     "SegmentFile",
     "SegmentReading",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cdc_pipeline.change import ChangeBatch, ChangeEvent, EventType, Position, SchemaChange
+from cdc_pipeline.errors import SchemaError
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, ChangeKind, Schema, SystemRows, Table, tables_of
 from cdc_pipeline.schema.changes import table_changes
 from cdc_pipeline.schema.system import KEYS, used
@@ -74,7 +75,10 @@ class SchemaFollower:
         rows = self.schema.rows.copy() if self.schema.rows is not None else None
         if is_current and rows is not None and fresh.rows is not None:
             rows.take_over(fresh.rows, table.keyspace, table.name, time.time_ns() // 1000)
-            self._replace(rows, {table.keyspace}, position)
+            try:
+                self._replace(rows, {table.keyspace}, position)
+            except SchemaError:
+                return False
         else:
             others = [one for one in self.schema.current if not is_current or one.full_name != table.full_name]
             older = Schema([table], self.schema)
@@ -93,17 +97,21 @@ class SchemaFollower:
         if not touched:
             self.schema = Schema(self.schema.current, self.schema, rows, self.schema.removed)
             return []
+        old = self._rows()
         kept = [table for table in self.schema.current if table.keyspace not in touched]
         before = {table.id: table for table in self.schema.current if table.keyspace in touched}
         made = [_as_before(before.get(t.id), t) for t in tables_of(rows.of(touched), _WHERE, rows.versions())]
         after = {table.id: table for table in made}
-        gone = [self._rows().only(table.keyspace, table.name) for key, table in before.items() if key not in after]
+        gone = [old.only(table.keyspace, table.name) for key, table in before.items() if key not in after]
         self.schema = Schema([*kept, *made], self.schema, rows, (*self.schema.removed, *gone))
         changes = list(_changes(before, after, position))
         named = {change.keyspace for change in changes}
         return [
             *changes,
-            *(SchemaChange(ChangeKind.ALTERED, position, keyspace) for keyspace in sorted(touched - named)),
+            *(
+                SchemaChange(ChangeKind.ALTERED, position, keyspace, detail=", ".join(old.types_unlike(rows, keyspace)))
+                for keyspace in sorted(touched - named)
+            ),
         ]
 
     def _truncations(self, batch: ChangeBatch, position: Position) -> Iterator[SchemaChange]:

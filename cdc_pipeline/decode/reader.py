@@ -102,7 +102,7 @@ class Decoder:
         self._install()
 
     def like(self, schema: Schema, wanted: Callable[[Table], bool]) -> Decoder:
-        """Another decoder with the same settings, which asks no other source."""
+        """Another decoder with the same settings."""
         return Decoder(
             schema,
             wanted,
@@ -110,6 +110,7 @@ class Decoder:
             max_rows=self._max_rows,
             max_bytes=self._max_bytes,
             follow=self._follow,
+            refresh=self._refresh,
         )
 
     def open(self, path: Path, after: int = 0) -> SegmentReading:

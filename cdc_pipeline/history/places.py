@@ -13,7 +13,7 @@ import structlog
 
 from cdc_pipeline.capture import SegmentState, ShardLog
 from cdc_pipeline.change import START, Position
-from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider
+from cdc_pipeline.decode import DecodedBatch, Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.errors import ConfigurationError, SegmentError
 from cdc_pipeline.history.store import Entry, SchemaHistory
 from cdc_pipeline.schema import Schema
@@ -35,7 +35,7 @@ class ShardSchema:
         self._seed = seed
         self._source = source
         self._keys = keys
-        self._follows = Decoder(seed, lambda _: False, follow=True).follows
+        self._follows = SchemaFollower(seed).follows
 
     @property
     def follows(self) -> bool:
@@ -43,19 +43,21 @@ class ShardSchema:
         return self._follows
 
     def at(self, position: Position) -> Schema:
-        """The schema that holds behind a position. Looks through segments that no lane has begun yet."""
+        """The schema that holds behind a position. Looks through the segments before it that no lane has begun yet, and
+        through the beginning of its own."""
         if not self._follows:
             return self._seed
         entry = self.history.latest(position) if self.history is not None else None
         schema, known = (entry.schema, entry.position) if entry is not None else (self._seed, START)
         begun = self.history.begun() if self.history is not None else None
-        if position == START or (begun is not None and Position(begun, 0) >= Position(position.segment, 0)):
+        if position == START:
             return schema
+        last = Position(position.segment, 0)
         if begun is not None:
-            known = max(known, Position(begun, 0))
-        for segment in self._source.segments():
+            known = max(known, min(Position(begun, 0), last))  # within a segment other lanes may have kept nothing yet
+        for segment in self._source.segments() if known < position else ():
             start = Position(segment.path.name, 0)
-            if segment.has_changes and Position(known.segment, 0) <= start <= Position(position.segment, 0):
+            if segment.has_changes and Position(known.segment, 0) <= start < position:
                 after = known.offset if known.segment == start.segment else 0
                 schema = self._scanned(schema, segment, after, position)
         self.begin(position.segment)
@@ -68,7 +70,7 @@ class ShardSchema:
 
     def record(self, batch: DecodedBatch) -> None:
         """Keeps what a batch changed, before a lane passes it."""
-        if self.history is not None:
+        if self._follows and self.history is not None:
             self._kept(partial(self.history.record, Entry(batch.position, batch.schema_behind, batch.events)))
 
     def _kept(self, write: Callable[[], None]) -> None:

@@ -113,7 +113,9 @@ class SystemRows:
         return bool(gone)
 
     def take_over(self, other: SystemRows, keyspace: str, table: str, ts: int) -> None:
-        """Adds what another source says about a table, its keyspace and the user types there, as of `ts` µs."""
+        """Takes what another source says about a table, its keyspace and the user types there, as of `ts` µs."""
+        for name in ("columns", "dropped_columns"):
+            self.remove(name, (keyspace, table), ts - 1)
         for name, rows in other._about(keyspace, table).items():
             for key, row in rows.items():
                 self.put(name, key, row, max(ts, self._written[name].get(key, ts)))
@@ -146,6 +148,12 @@ class SystemRows:
             == {key: row for key, row in other._rows[name].items() if key[0] == keyspace}
             for name, rows in self._rows.items()
         )
+
+    def types_unlike(self, other: SystemRows, keyspace: str) -> list[str]:
+        """`type NAME` of each user type of a keyspace about which the two say otherwise."""
+        ours, theirs = self._rows["types"], other._rows["types"]
+        keys = {key for key in ours.keys() | theirs.keys() if key[0] == keyspace}
+        return [f"type {key[1]}" for key in sorted(keys) if ours.get(key) != theirs.get(key)]
 
     def versions(self) -> dict[tuple[str, str], int]:
         """Tables to the greatest writetime (µs) of what the log said about them or about their keyspace's types."""

@@ -19,7 +19,8 @@ from typing import Any
 import psycopg
 
 from cdc_pipeline.fitting import Fitter
-from cdc_pipeline.load.postgres import PostgresSink, dead_letters, merge, offsets
+from cdc_pipeline.history import SchemaHistory
+from cdc_pipeline.load.postgres import PostgresSink, dead_letters, merge, offsets, rerender
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
 
@@ -47,6 +48,16 @@ STEPS: dict[str, tuple[Any, str, bool]] = {
 }
 """Where a process may die: (owner, function, whether behind it)."""
 
+SCHEMA_STEPS: dict[str, tuple[Any, str, bool]] = {
+    "before a change is kept": (SchemaHistory, "record", False),
+    "change kept": (SchemaHistory, "record", True),
+    "shown anew, not committed": (rerender, "rerender", True),
+    "before a segment is begun": (SchemaHistory, "begin", False),
+    "before a truncation": (merge, "purge", False),
+    "truncated, not committed": (PostgresSink, "_truncate", True),
+}
+"""The same where the schema changes in the log."""
+
 
 def kill() -> None:
     """As `kill -9` from outside: nothing is closed, nothing is flushed."""
@@ -58,7 +69,7 @@ def die_at(step: str, number: int) -> None:
     if step == "milliseconds":
         threading.Thread(target=lambda: (time.sleep(number / 1000), kill()), daemon=True).start()
         return
-    owner, name, behind = STEPS[step]
+    owner, name, behind = (STEPS | SCHEMA_STEPS)[step]
     function = getattr(owner, name)
     times = 0
 

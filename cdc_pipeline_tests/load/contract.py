@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -14,9 +15,11 @@ from cdc_pipeline.change import START, ChangeBatch, Position
 from cdc_pipeline.dlq import DeadLetterEvent, FailureReason
 from cdc_pipeline.errors import LaneLost, TransientSinkError
 from cdc_pipeline.fitting import Fitter
-from cdc_pipeline.load import Encoded, Sink
+from cdc_pipeline.load import Encoded, Sink, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.schema import DroppedColumn
 from cdc_pipeline.transform import MaskingPolicy, MaskingRules, TableMasks
+from cdc_pipeline.types import Scalar
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
 from cdc_pipeline_tests.types.values import int_bytes
 
@@ -310,6 +313,76 @@ class SinkContract:
         assert place.rows("ks.users") == []
         sink.load(ONE, [encoded], [], AT_10)
         assert place.rows("ks.users") == [(1, "x")]
+
+    # --- truncations and tables that change ------------------------------------------------------------------------
+
+    def test_a_truncation_empties_the_table(self, sink: Sink, place: Place) -> None:
+        """What was written at or before it is gone, what is younger stays; both when it comes again."""
+        held = self.apply(sink, sink.claim(ONE, "run"), user(1, "old", ts=5))
+        held = self.apply(sink, held, user(2, "young", ts=9), AT_20)
+        for _ in range(2):
+            sink.load(ONE, [], [], AT_20, [Truncation(USERS, 5)])
+            assert place.rows("ks.users") == [(2, "young")]
+
+    def test_a_late_older_write_stays_gone(self, sink: Sink, place: Place) -> None:
+        """A write of before the truncation that comes behind it, by a replay or another node, shows nothing."""
+        sink.load(ONE, [], [], AT_10, [Truncation(USERS, 5)])
+        held = self.apply(sink, sink.claim(ONE, "run"), user(1, "late", ts=5))
+        assert place.rows("ks.users") == []
+        self.apply(sink, held, user(1, "young", ts=6), AT_20)
+        assert place.rows("ks.users") == [(1, "young")]
+        sink.load(ONE, [], [], AT_10, [Truncation(USERS, 4)])
+        assert place.rows("ks.users") == [(1, "young")]
+
+    def test_a_truncation_moves_with_its_batch(self, sink: Sink, place: Place) -> None:
+        """It is there with the rows, the letters and the offset of its micro-batch, or not at all."""
+        held = self.apply(sink, sink.claim(ONE, "run"), user(1, "x", ts=5))
+
+        def batches() -> Iterator[Encoded]:
+            yield self.encoded(sink, user(2, "y", ts=9))
+            raise KeyError("the second")
+
+        with pytest.raises(KeyError):
+            sink.apply(held, batches(), [], AT_20, 1, [Truncation(USERS, 7)])
+        assert place.rows("ks.users") == [(1, "x")]
+        state = sink.apply(held, [self.encoded(sink, user(2, "y", ts=9))], [], AT_20, 1, [Truncation(USERS, 7)])
+        assert (state.position, place.rows("ks.users")) == (AT_20, [(2, "y")])
+
+    def test_a_truncation_of_a_table_that_is_not_loaded(self, sink: Sink, place: Place) -> None:
+        """It is remembered, for the table may be loaded later."""
+        other = table("later", key=[("id", "int")], regular=[("name", "text")])
+        sink.load(ONE, [], [], AT_10, [Truncation(other, 5)])
+        sink.prepare([(other, TableMasks(POLICY, other))])
+        masks = {**MASKS, other.full_name: TableMasks(POLICY, other)}
+        for number, ts in ((1, 5), (2, 6)):
+            change = Change((int_bytes(number),), cells=(Cell("name", ts, b"x"),), live=ts)
+            encoded = Fitter(ONE, lambda one: masks[one.full_name], sink).fit(batch(other, [change])).encoded
+            sink.load(ONE, [encoded], [], AT_20)
+        assert place.rows("ks.later") == [(2, "x")]
+
+    def test_a_table_made_again(self, sink: Sink, place: Place) -> None:
+        """A table of another id under the same name begins empty; changes of the old one show no more."""
+        self.apply(sink, sink.claim(ONE, "run"), user(1, "old"))
+        again = dataclasses.replace(USERS, id=uuid.uuid4())
+        sink.prepare([(again, TableMasks(POLICY, again))])
+        assert place.rows("ks.users") == []
+        sink.load(ONE, [self.encoded(sink, user(2, "old"))], [], AT_10)
+        sink.prepare([(masks.table, masks) for masks in MASKS.values()])
+        assert place.rows("ks.users") == []
+
+    def test_a_column_added_again(self, sink: Sink, place: Place) -> None:
+        """A column that was dropped and added again, even with another type, has nothing of before."""
+        held = self.apply(sink, sink.claim(ONE, "run"), user(1, "old", ts=5))
+        text = next(column for column in USERS.columns if column.name == "name")
+        changed = dataclasses.replace(text, type=Scalar("blob"))
+        gone = DroppedColumn("name", text.kind, text.type, 7)
+        again = dataclasses.replace(
+            USERS, columns=(*USERS.partition_key, changed), dropped=(gone,), version=8, flags=frozenset({"compound"})
+        )
+        sink.prepare([(again, TableMasks(POLICY, again))])
+        assert place.rows("ks.users") == [(1, None)]
+        self.apply(sink, held, user(2, "late", ts=6), AT_20)
+        assert place.rows("ks.users") == [(1, None), (2, None)]
 
     # --- connections -----------------------------------------------------------------------------------------------
 

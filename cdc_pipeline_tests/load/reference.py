@@ -2,7 +2,7 @@
 
 The rules are the format document's 8.3 and 8.4: of the versions of a cell the greatest (timestamp, rank, expiry, TTL
 reversed, bytes) wins, rank 0 live, 1 expiring, 2 tombstone; a deletion hides what is not younger than itself; a row is
-there when its liveness or one of its cells is.
+there when its liveness or one of its cells is. A truncation is a deletion of everything.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ class Reference:
         self.row_deletions: dict[tuple[Key, Clustering], int] = {}
         self.ranges: dict[Key, list[tuple[Bound | None, Bound | None, int]]] = defaultdict(list)
         self.rows: set[tuple[Key, Clustering]] = set()
+        self.truncated = NO_TIMESTAMP
+
+    def truncate(self, ts: int) -> None:
+        """Empties the table at a time (µs): all that was written at or before it is gone, whenever it comes."""
+        self.truncated = max(ts, self.truncated)
 
     def add(self, change: Change) -> None:
         """Merges a change."""
@@ -91,6 +96,7 @@ class Reference:
 
     def _statics(self, key: Key, now: int) -> Row:
         floor = max([ts for start, _, ts in self.ranges[key] if start is None], default=NO_TIMESTAMP)
+        floor = max(floor, self.truncated)
         return {column.name: self._value(key, STATIC, column, floor, now) for column in self.table.static}
 
     def _names(self, columns: Sequence[Column], values: Sequence[bytes | None]) -> Row:
@@ -99,7 +105,7 @@ class Reference:
     def _floor(self, key: Key, clustering: Clustering) -> int:
         """The greatest deletion over a row: its own, and those of ranges and of the partition."""
         covering = [ts for start, end, ts in self.ranges[key] if self._covers(start, end, clustering)]
-        return max([self.row_deletions.get((key, clustering), NO_TIMESTAMP), *covering])
+        return max([self.row_deletions.get((key, clustering), NO_TIMESTAMP), self.truncated, *covering])
 
     def _covers(self, start: Bound | None, end: Bound | None, clustering: Clustering) -> bool:
         if start is None or end is None:

@@ -88,7 +88,7 @@ class PostgresSink:
             for table, masks in tables:
                 plan = self.table_plan(table, masks, migrate.generation(connection, table))
                 migrate.migrate(connection, plan)
-                self._check_masks(connection, table, masks)
+                self._check_masks(connection, plan, masks)
                 self._renew(connection, plan, made)
         self._plans |= made
         self._views |= {table.full_name: plan.view for table, plan in made.items()}
@@ -105,9 +105,15 @@ class PostgresSink:
                 if old.table != table:
                     made[old.table] = rerender.shown_as(old, plan)
 
-    def _check_masks(self, connection: psycopg.Connection[Any], table: Table, masks: TableMasks) -> None:
-        """A key or a decision that changed silently would break every join, or leave raw values: refuse to run."""
+    def _check_masks(self, connection: psycopg.Connection[Any], plan: TablePlan, masks: TableMasks) -> None:
+        """A key or a decision that changed silently would break every join, or leave raw values: refuse to run.
+
+        A key column is remembered by its place, too: under another name it may be masked otherwise.
+        """
+        table = plan.table
         decided = dict.fromkeys(masks.decisions, _IN_THE_CLEAR) | masks.fingerprints()
+        for part in (*plan.partition_key, *plan.clustering):
+            decided[f"{part.sql_name} of {plan.state}"] = decided[part.column.name]
         key = (table.keyspace, table.name)
         with connection.cursor() as cursor:
             rows = [(*key, name, *how) for name, how in decided.items()]

@@ -14,7 +14,7 @@ from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingRules
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, cql, table
 from cdc_pipeline_tests.load.destination import UNMASKED, Destination, state_of
-from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, History, histories
+from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, TIMES, History, histories
 from cdc_pipeline_tests.load.reference import reference
 from cdc_pipeline_tests.types.values import counted, int_bytes
 
@@ -97,6 +97,27 @@ def test_masked_columns_answer_too(
     rules = MaskingRules(pii_fields=("p0", "r0", "s1"), phi_fields=("r1", "r2", "s0"))
     with Destination(new_database(), (history.table,), rules, ring).prepare() as destination:
         assert_answers(destination, history, data.draw(deliveries(history)))
+
+
+@given(data=st.data(), profile=st.sampled_from(["native", "exact"]))
+@many
+def test_truncations_in_any_order(new_database: Callable[[], str], data: st.DataObject, profile: str) -> None:
+    """However truncations and changes follow each other, what was written before the last one is gone, and no more."""
+    history = data.draw(histories())
+    times = data.draw(st.lists(st.sampled_from(TIMES), min_size=1, max_size=3))
+    delivered: list[list[Change] | int] = [*data.draw(deliveries(history)), *times]
+    state = reference(history.table, history.changes)
+    for ts in times:
+        state.truncate(ts)
+    with Destination(new_database(), (history.table,), profile=profile).prepare() as destination:
+        for one in data.draw(st.permutations(delivered)):
+            if isinstance(one, int):
+                destination.truncate(history.table, one)
+            else:
+                assert destination.load(batch(history.table, one)) == []
+        for now in (NOW - 2, NOW, NOW + 2000):
+            parity = destination.compare(history.table, state.select(now), now)
+            assert (parity.missing, parity.extra) == ((), ())
 
 
 # --- every pair of versions, in two batches ---------------------------------------------------------------------------

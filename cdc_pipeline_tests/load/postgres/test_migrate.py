@@ -108,3 +108,45 @@ def test_two_start_at_once(pg_database: str) -> None:
     assert failures == []
     with psycopg.connect(pg_database) as connection:
         assert columns(connection) == ["id", "at", "note"]
+
+
+def test_grants_outlive_a_view_made_anew(pg_database: str) -> None:
+    """What was granted stays, too, when a column in the middle or a dropped one makes the view anew."""
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        prepare(pg_database)
+        connection.execute("GRANT SELECT ON shop.orders TO PUBLIC")
+        connection.execute("GRANT SELECT ON shop.orders TO pg_monitor WITH GRANT OPTION")
+        without = dataclasses.replace(TABLE, columns=TABLE.columns[:2], version=1)
+        prepare(pg_database, without)
+        assert columns(connection) == ["id", "at"]
+        for role, kind in (("public", "SELECT"), ("pg_monitor", "SELECT WITH GRANT OPTION")):
+            granted = connection.execute("SELECT has_table_privilege(%s, 'shop.orders', %s)", (role, kind)).fetchone()
+            assert granted == (True,)
+        assert connection.execute("SELECT has_table_privilege('public', 'shop.orders', 'INSERT')").fetchone() == (
+            False,
+        )
+
+
+def test_a_lane_behind_takes_nothing_back(pg_database: str) -> None:
+    """The view is that of the greatest version, whichever lane prepares; the state table has the columns of all."""
+    renamed = dataclasses.replace(
+        TABLE, version=20, columns=(dataclasses.replace(TABLE.columns[0], name="number"), *TABLE.columns[1:])
+    )
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        for table in (dataclasses.replace(TABLE, version=10), renamed, TABLE, with_column("total")):
+            prepare(pg_database, table)
+        assert columns(connection) == ["number", "at", "note"]
+        prepare(pg_database, dataclasses.replace(with_column("total"), version=30))
+        assert columns(connection) == ["id", "at", "note", "total"]
+
+
+def test_the_table_that_was_made_last(pg_database: str) -> None:
+    """Of the tables of one name the view shows the one whose id is the youngest, in whatever order they come."""
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        for seconds, name in ((50, "second"), (90, "third"), (10, "first")):
+            made = uuid.UUID(fields=(seconds, 0, 0x1000, 0x80, 0, 1))
+            column = Column(name, ColumnKind.REGULAR, Scalar("int"))
+            prepare(pg_database, dataclasses.replace(TABLE, id=made, columns=(*TABLE.columns[:2], column)))
+        assert columns(connection) == ["id", "at", "third"]
+        made_again = 'SELECT count(*) FROM cdc."shop.orders", cdc."shop.orders#2", cdc."shop.orders#3"'
+        assert connection.execute(made_again).fetchone() == (0,)

@@ -240,3 +240,33 @@ def test_utf8_whatever_the_database_says(make_pg_database: Callable[[], str]) ->
         assert there.query("SELECT v FROM ks.t") == [("süß",)]
         lacks = there.fitter.fit(batch(of, [insert(2, Cell("v", 1, "日本".encode()))]), probing=True)
         assert [str(one.reason) for one in lacks.letters] == ["REFUSED_BY_DESTINATION"]
+
+
+def renamed(of: Table, name: str, to: str) -> Table:
+    """The table behind `ALTER TABLE … RENAME`."""
+    columns = tuple(dataclasses.replace(c, name=to) if c.name == name else c for c in of.columns)
+    return dataclasses.replace(of, columns=columns, version=of.version + 1)
+
+
+@pytest.mark.parametrize(("to", "stops"), [("mail", True), ("email", False), ("plain", True)])
+def test_a_masked_key_column_that_is_renamed(pg_database: str, tmp_path: Path, to: str, stops: bool) -> None:
+    """Under a name whose rule masks otherwise, or not at all, one key would be two: refused; else it goes on."""
+    ring = KeyRing.generate(tmp_path / "keys.json")
+    of = table("t", key=[("login", "text")], regular=[("v", "int")])
+    path = tmp_path / "masking.yaml"
+    path.write_text(
+        "pii_fields: [email]\nphi_fields: []\nrules:\n"
+        "  - {match: ks.t.login, strategy: PII_HASH, domain: email}\n"
+        "  - {match: ks.t.mail, strategy: PII_HASH, domain: mail}\n"
+    )
+    rules = MaskingRules.load(path)
+    Destination(pg_database, (of,), rules, ring).prepare().sink.close()
+    later = Destination(pg_database, (renamed(of, "login", to),), rules, ring)
+    with later:
+        if stops:
+            with pytest.raises(
+                ConfigurationError, match=r'expected the masking rule that ks\.t\."k:p0" of cdc\."ks\.t"'
+            ):
+                later.prepare()
+        else:
+            later.prepare()
