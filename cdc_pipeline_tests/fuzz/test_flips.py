@@ -17,6 +17,7 @@ from cdc_pipeline_tests.recordings import NAMES, Recording
 Open = Callable[[str], Recording]
 
 SEED = int(os.environ.get("CDC_FUZZ_SEED") or 4)
+PLACES = int(os.environ.get("CDC_FUZZ_PLACES") or 20)
 
 
 def check_flips(recording: Recording, folder: Path, places: int) -> None:
@@ -37,7 +38,7 @@ def check_flips(recording: Recording, folder: Path, places: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_some_places(open_recording: Open, tmp_path: Path, name: str) -> None:
     """A share of the places."""
-    check_flips(open_recording(name), tmp_path, 20)
+    check_flips(open_recording(name), tmp_path, PLACES)
 
 
 @pytest.mark.long

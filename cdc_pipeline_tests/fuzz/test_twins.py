@@ -23,7 +23,7 @@ from cdc_pipeline_tests.recordings import Recording
 
 KEY, IV = bytes(range(16)), bytes(16)
 KEYS = KeyProvider(default=KEY)
-EXAMPLES = int(os.environ.get("CDC_FUZZ_EXAMPLES") or 150)
+EXAMPLES = int(os.environ.get("CDC_FUZZ_EXAMPLES") or 60)
 RECORDINGS = ("types-5.0-v8", "tombstones-5.0", "schema-changes-5.0", "shop-3.11", "random-5.0-s1")
 SEGMENT_ID = 1700000000001
 
