@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -181,7 +182,12 @@ def running_node(files: NodeFiles) -> Iterator[NodeFiles]:
     log = files.folder / "out.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            _command(files), stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=files.folder, start_new_session=True
+            [*_with_its_parent(), *_command(files)],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            cwd=files.folder,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + _START_SECONDS
@@ -209,6 +215,12 @@ def _command(files: NodeFiles) -> list[str]:
         *opened_packages(jdk.java),
         *("-cp", os.pathsep.join(map(str, found)), "org.apache.cassandra.service.CassandraDaemon"),
     ]
+
+
+def _with_its_parent() -> list[str]:
+    """Ends the node when the tests are killed, where util-linux knows how."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
