@@ -1,6 +1,6 @@
 """`make fuzz`: each fuzzer for some minutes, one after the other; what is found is kept and said.
 
-python -m cdc_pipeline_tests.fuzz --minutes 10 [structure | coverage | flips ...]
+python -m cdc_pipeline_tests.fuzz --minutes 10 [structure | coverage | sanitize | flips ...]
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ def coverage(minutes: float, folder: Path) -> bool:
     return done.returncode == 0
 
 
+def sanitize(minutes: float, folder: Path) -> bool:
+    """The compiled kernel under AddressSanitizer, where gcc has it, on changed inputs of Cassandra and `coverage`."""
+    command = [sys.executable, "-m", "cdc_pipeline_tests.fuzz.sanitize", str(folder), str(minutes * 60)]
+    return subprocess.run(command, timeout=minutes * 60 + _GRACE_SECONDS, check=False).returncode == 0
+
+
 def _again(minutes: float, tests: str, options: Callable[[int], list[str]], **variables: int) -> bool:
     deadline = time.monotonic() + minutes * 60
     rounds = 0
@@ -66,7 +72,12 @@ def _again(minutes: float, tests: str, options: Callable[[int], list[str]], **va
     return True
 
 
-FUZZERS: dict[str, Callable[[float, Path], bool]] = {"structure": structure, "coverage": coverage, "flips": flips}
+FUZZERS: dict[str, Callable[[float, Path], bool]] = {
+    "structure": structure,
+    "coverage": coverage,
+    "sanitize": sanitize,
+    "flips": flips,
+}
 
 
 def main() -> int:
@@ -77,6 +88,7 @@ def main() -> int:
     parser.add_argument("fuzzers", nargs="*", help=f"of {', '.join(FUZZERS)}; all by default")
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="cdc-fuzz-"))
+    folder.mkdir(parents=True, exist_ok=True)
     good = True
     for name in given.fuzzers or FUZZERS:
         print(f"{name}: {FUZZERS[name].__doc__}", flush=True)

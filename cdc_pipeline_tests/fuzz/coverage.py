@@ -14,8 +14,18 @@ import tempfile
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
-from cdc_pipeline.decode import KeyProvider, SegmentFile, arrow, compression, encryption, reader, segment
+from cdc_pipeline.decode import (
+    KeyProvider,
+    SegmentFile,
+    arrow,
+    compression,
+    encryption,
+    reader,
+    section_cy,
+    segment,
+)
 from cdc_pipeline.decode.segment import Section
 from cdc_pipeline.schema import Schema, Table, load_schema
 from cdc_pipeline_tests.decode import encoder as en
@@ -87,10 +97,20 @@ def entries_of(section: bytes) -> Iterator[bytes]:
 class Target:
     """What is run for each input."""
 
-    def __init__(self, folder: Path) -> None:
-        tables, self.seeds = schema()
-        self._twins = Twins(tables, KeyProvider(default=KEY))
+    def __init__(self, folder: Path, compiled: ModuleType = section_cy) -> None:
+        tables, self._mutations = schema()
+        self._twins = Twins(tables, KeyProvider(default=KEY), compiled)
         self._folder = folder
+
+    def seeds(self) -> Iterator[bytes]:
+        """Inputs of every shape: what Cassandra wrote, and one section in each form of a body."""
+        for mutation in self._mutations:
+            yield bytes([_MUTATION]) + mutation
+            yield bytes([_SECTION]) + en.entry(mutation)
+        entry = en.entry(self._mutations[0])
+        for at, name in enumerate(_COMPRESSORS):
+            yield bytes([_COMPRESSED + at]) + en.compressed(name)(entry)
+        yield bytes([_ENCRYPTED]) + en.encrypted(KEY, IV)(entry)
 
     def __call__(self, data: bytes) -> Outcome:
         """Both kernels on an input."""
@@ -120,22 +140,17 @@ def main() -> None:
     import atheris
 
     folder, seconds = Path(sys.argv[1]), int(sys.argv[2])
-    corpus = folder / "corpus"
-    corpus.mkdir(parents=True, exist_ok=True)
+    corpus, scratch = folder / "corpus", folder / "scratch"
+    for made in (corpus, scratch):
+        made.mkdir(parents=True, exist_ok=True)
     _instrument()
-    with tempfile.TemporaryDirectory(prefix="cdc-tests-fuzz-") as scratch:
-        target = Target(Path(scratch))
-        for number, mutation in enumerate(target.seeds):
-            (corpus / f"mutation-{number:04}").write_bytes(bytes([_MUTATION]) + mutation)
-            (corpus / f"section-{number:04}").write_bytes(bytes([_SECTION]) + en.entry(mutation))
-        for at, name in enumerate(_COMPRESSORS):
-            body = en.compressed(name)(en.entry(target.seeds[0]))
-            (corpus / f"body-{name}").write_bytes(bytes([_COMPRESSED + at]) + body)
-        (corpus / "encrypted").write_bytes(bytes([_ENCRYPTED]) + en.encrypted(KEY, IV)(en.entry(target.seeds[0])))
-        options = [f"-max_total_time={seconds}", f"-max_len={_LONGEST}", "-timeout=20", "-rss_limit_mb=2048"]
-        options += [f"-artifact_prefix={folder}/found-", "-print_final_stats=1", str(corpus)]
-        atheris.Setup([sys.argv[0], *options], lambda data: target(data) and None)
-        atheris.Fuzz()
+    target = Target(scratch)
+    for number, seed in enumerate(target.seeds()):
+        (corpus / f"seed-{number:04}").write_bytes(seed)
+    options = [f"-max_total_time={seconds}", f"-max_len={_LONGEST}", "-timeout=20", "-rss_limit_mb=2048"]
+    options += [f"-artifact_prefix={folder}/found-", "-print_final_stats=1", str(corpus)]
+    atheris.Setup([sys.argv[0], *options], lambda data: target(data) and None)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

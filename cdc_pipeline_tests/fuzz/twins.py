@@ -54,8 +54,10 @@ def decoder_on(kernel: ModuleType, schema: Schema, keys: KeyProvider | None, **l
 class Twins:
     """Decoders of one schema on either kernel."""
 
-    def __init__(self, schema: Schema, keys: KeyProvider | None = None, **limits: int) -> None:
-        self.compiled = decoder_on(section_cy, schema, keys, **limits)
+    def __init__(
+        self, schema: Schema, keys: KeyProvider | None = None, compiled: ModuleType = section_cy, **limits: int
+    ) -> None:
+        self.compiled = decoder_on(compiled, schema, keys, **limits)
         self.interpreted = decoder_on(interpreted_kernel(), schema, keys, **limits)
 
     def check(self, path: Path, after: int = 0, until: int | None = None) -> Outcome:
