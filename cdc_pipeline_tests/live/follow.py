@@ -29,7 +29,7 @@ class Follower(threading.Thread):
 
     def __init__(self, cdc_raw: Path, schema: Schema, after: Position, fence: int) -> None:
         super().__init__(name="follower", daemon=True)
-        self._log = ShardLog("live", (cdc_raw,))
+        self._log = ShardLog("live", cdc_raw)
         self._decoder = Decoder(schema, not_cassandras_own)
         self._fence = int_bytes(fence)
         self._stopped = threading.Event()
