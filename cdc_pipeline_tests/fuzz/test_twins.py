@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -109,9 +109,19 @@ def test_bytes_of_segments(data: st.DataObject) -> None:
     check(bytes(whole[: data.draw(st.integers(0, len(whole)))]), [table])
 
 
+class Real(NamedTuple):
+    """A recording: both kernels, the schema, even samples of its mutations and of those that change the schema."""
+
+    twins: Twins
+    schema: Schema
+    mutations: list[bytes]
+    changing: list[bytes]
+    version: int
+
+
 @pytest.fixture(scope="module", params=RECORDINGS)
-def real(request: pytest.FixtureRequest, open_recording: Callable[[str], Recording]) -> tuple[Twins, list[bytes], int]:
-    """Both kernels with a recording's schema, an even sample of its mutations, and its segments' version."""
+def real(request: pytest.FixtureRequest, open_recording: Callable[[str], Recording]) -> Real:
+    """What Cassandra wrote."""
     recording = open_recording(request.param)
     mutations: list[bytes] = []
     version = 7
@@ -121,9 +131,47 @@ def real(request: pytest.FixtureRequest, open_recording: Callable[[str], Recordi
             for section in file.sections():
                 if isinstance(section, Section):
                     mutations += entries_of(section.data[: section.length])
-    known = {table.id.bytes for table in recording.schema if not table.keyspace.startswith("system")}
-    mutations = [one for one in mutations if one[1:17] in known]
-    return Twins(recording.schema), mutations[:: max(1, len(mutations) // 400)], version
+    own = {table.id.bytes for table in recording.schema if table.keyspace.startswith("system")}
+    others = {table.id.bytes for table in recording.schema} - own
+    changed = {t.id.bytes for t in recording.schema if t.keyspace == "system_schema" or t.full_name == "system.local"}
+    return Real(
+        Twins(recording.schema), recording.schema, sample(mutations, others), sample(mutations, changed), version
+    )
+
+
+def sample(mutations: Sequence[bytes], tables: set[bytes]) -> list[bytes]:
+    """An even sample of the mutations of these tables."""
+    chosen = [one for one in mutations if one[1:17] in tables]
+    return chosen[:: max(1, len(chosen) // 400)]
+
+
+def check_changed(draw: Draw, mutations: Sequence[bytes], version: int, twins: Twins) -> None:
+    """Both kernels on some of these mutations, changed, spliced and put on other tables."""
+    entries = []
+    for _ in range(draw(st.integers(1, 3))):
+        mutation, other = (draw(st.sampled_from(mutations)) for _ in range(2))
+        if draw(st.integers(0, 5)) == 0:
+            mutation = mutation[:1] + other[1:17] + mutation[17:]
+        entries.append(en.entry(damaged(draw, mutation, other)))
+    with tempfile.TemporaryDirectory(prefix="cdc-tests-fuzz-") as folder:
+        whole = en.segment([b"".join(entries)], version=version, segment_id=SEGMENT_ID)
+        twins.check(en.write(Path(folder), whole, version=version, segment_id=SEGMENT_ID))
+
+
+@settings(max_examples=EXAMPLES)
+@given(data=st.data())
+def test_real_mutations(real: Real, data: st.DataObject) -> None:
+    """Mutations that Cassandra wrote, the CRCs made right again."""
+    check_changed(data.draw, real.mutations, real.version, real.twins)
+
+
+@pytest.mark.parametrize("real", ["schema-changes-5.0"], indirect=True)
+@settings(max_examples=EXAMPLES // 3)
+@given(data=st.data())
+def test_schema_mutations(real: Real, data: st.DataObject) -> None:
+    """Those that change the schema too, which the decoder follows; each time anew, for it holds what it learned."""
+    mutations = [*real.changing, *real.mutations[:50]]
+    check_changed(data.draw, mutations, real.version, Twins(real.schema, follow=True))
 
 
 def entries_of(section: bytes) -> Iterator[bytes]:
@@ -132,19 +180,3 @@ def entries_of(section: bytes) -> Iterator[bytes]:
     while at + 4 <= len(section) and (size := int.from_bytes(section[at : at + 4], "big")):
         yield section[at + 8 : at + 8 + size]
         at += size + 12
-
-
-@settings(max_examples=EXAMPLES)
-@given(data=st.data())
-def test_real_mutations(real: tuple[Twins, list[bytes], int], data: st.DataObject) -> None:
-    """Mutations that Cassandra wrote, changed, spliced and put on other tables, the CRCs made right again."""
-    twins, mutations, version = real
-    entries = []
-    for _ in range(data.draw(st.integers(1, 3))):
-        mutation, other = (data.draw(st.sampled_from(mutations)) for _ in range(2))
-        if data.draw(st.integers(0, 5)) == 0:
-            mutation = mutation[:1] + other[1:17] + mutation[17:]
-        entries.append(en.entry(damaged(data.draw, mutation, other)))
-    with tempfile.TemporaryDirectory(prefix="cdc-tests-fuzz-") as folder:
-        whole = en.segment([b"".join(entries)], version=version, segment_id=SEGMENT_ID)
-        twins.check(en.write(Path(folder), whole, version=version, segment_id=SEGMENT_ID))

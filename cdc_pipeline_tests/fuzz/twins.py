@@ -43,22 +43,22 @@ def interpreted_kernel() -> ModuleType:
     return module
 
 
-def decoder_on(kernel: ModuleType, schema: Schema, keys: KeyProvider | None, **limits: int) -> Decoder:
+def decoder_on(kernel: ModuleType, schema: Schema, keys: KeyProvider | None, **how: Any) -> Decoder:
     """A decoder on one of the kernels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "Kernel", kernel.Kernel)
         patch.setattr(reader, "TableColumns", kernel.TableColumns)
-        return Decoder(schema, every_table, keys=keys, **limits)
+        return Decoder(schema, every_table, keys=keys, **how)
 
 
 class Twins:
     """Decoders of one schema on either kernel."""
 
     def __init__(
-        self, schema: Schema, keys: KeyProvider | None = None, compiled: ModuleType = section_cy, **limits: int
+        self, schema: Schema, keys: KeyProvider | None = None, compiled: ModuleType = section_cy, **how: Any
     ) -> None:
-        self.compiled = decoder_on(compiled, schema, keys, **limits)
-        self.interpreted = decoder_on(interpreted_kernel(), schema, keys, **limits)
+        self.compiled = decoder_on(compiled, schema, keys, **how)
+        self.interpreted = decoder_on(interpreted_kernel(), schema, keys, **how)
 
     def check(self, path: Path, after: int = 0, until: int | None = None) -> Outcome:
         """The outcome of both, which is one; only typed errors, in time, each at a place of the file."""
@@ -93,7 +93,7 @@ def _batch(batch: DecodedBatch, path: Path, updates: dict[int, int]) -> Outcome:
         order = [updates.setdefault(number, len(updates)) for number in rows["update"]]
         tables[change.table.id] = ({**rows, "update": order}, change.cells.to_pydict(), change.ranges)
     damage = [_damage(one, path) for one in batch.damage]
-    return batch.start, batch.end, batch.mutations, batch.last, tables, damage
+    return batch.start, batch.end, batch.mutations, batch.last, tables, damage, batch.events
 
 
 def _damage(one: Damage, path: Path) -> Outcome:
