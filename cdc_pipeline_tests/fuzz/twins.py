@@ -97,7 +97,7 @@ def _batch(batch: DecodedBatch, path: Path, updates: dict[int, int]) -> Outcome:
 
 
 def _damage(one: Damage, path: Path) -> Outcome:
-    assert one.kind in ("entry", "section", "table", "column")
+    assert one.kind in ("entry", "section", "table", "column", "schema")
     return one.kind, one.size, one.table_id, one.column, *_error(one.error, path)
 
 
