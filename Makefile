@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 PORT ?= 3000
+MINUTES ?= 10
 CYTHON := $(shell find cdc_pipeline -name '*_cy.py')
 
 .DEFAULT_GOAL := help
@@ -33,6 +34,12 @@ test: setup  ## all tests that need Python and a C compiler only
 
 test-live: setup  ## random schemas and statements on live Cassandra nodes; needs a JDK 17 and Maven, or Docker
 	$(BIN)/python -m pytest -m live cdc_pipeline_tests/live $(ARGS)
+
+test-long: setup  ## more of the same: a thousand dropped bits in each recording
+	$(BIN)/python -m pytest -m long -n 2 --dist worksteal $(ARGS)
+
+fuzz: setup  ## each fuzzer of the decoder for MINUTES (10)
+	$(BIN)/python -m cdc_pipeline_tests.fuzz --minutes $(MINUTES)
 
 lint: setup  ## ruff, mypy, import layers
 	$(BIN)/ruff check .

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,11 +24,6 @@ _START_SECONDS = 180
 _STOP_SECONDS = 90
 
 _OPENED = """
-java.base: java.io java.lang java.lang.module java.lang.ref java.lang.reflect java.math java.net java.nio
- java.nio.channels java.security java.text java.time java.util java.util.concurrent java.util.concurrent.atomic
- java.util.concurrent.locks java.util.stream java.util.zip jdk.internal.loader jdk.internal.math jdk.internal.misc
- jdk.internal.module jdk.internal.ref jdk.internal.reflect jdk.internal.util jdk.internal.util.jar sun.nio.ch
- sun.security.util
 java.management: javax.management sun.management
 java.management.rmi: com.sun.jmx.remote.internal.rmi
 java.rmi: sun.rmi.registry sun.rmi.server sun.rmi.transport sun.rmi.transport.tcp
@@ -47,16 +44,27 @@ _LOGBACK = """<configuration><appender name="F" class="ch.qos.logback.core.FileA
 """
 
 
-def opened_packages() -> list[str]:
-    """Arguments that open the JDK's packages to Cassandra, which reaches into them."""
-    options: list[str] = []
+@functools.cache
+def opened_packages(java: Path) -> tuple[str, ...]:
+    """Arguments that open the JDK's packages to Cassandra, which reaches into them; those of java.base all."""
+    said = subprocess.run(
+        [java, "--describe-module", "java.base"], capture_output=True, text=True, timeout=60, check=True
+    )
+    kinds = ("exports ", "qualified exports ", "contains ")
+    base = [
+        line.removeprefix(kind).split()[0]
+        for line in said.stdout.splitlines()
+        for kind in kinds
+        if line.startswith(kind)
+    ]
+    places = [f"java.base/{package}" for package in base]
     module = ""
     for word in _OPENED.split():
         if word.endswith(":"):
             module = word[:-1]
         else:
-            options += [f"--add-{how}={module}/{word}=ALL-UNNAMED" for how in ("opens", "exports")]
-    return options
+            places.append(f"{module}/{word}")
+    return tuple(f"--add-{how}={place}=ALL-UNNAMED" for place in places for how in ("opens", "exports"))
 
 
 def free_port() -> int:
@@ -174,7 +182,12 @@ def running_node(files: NodeFiles) -> Iterator[NodeFiles]:
     log = files.folder / "out.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            _command(files), stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=files.folder, start_new_session=True
+            [*_with_its_parent(), *_command(files)],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            cwd=files.folder,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + _START_SECONDS
@@ -199,9 +212,15 @@ def _command(files: NodeFiles) -> list[str]:
         *("-Dcassandra-foreground=yes", "-Djdk.attach.allowAttachSelf=true"),
         "-Dio.netty.tryReflectionSetAccessible=true",
         *(("-Djava.security.manager=allow",) if jdk.release >= 17 else ()),
-        *opened_packages(),
+        *opened_packages(jdk.java),
         *("-cp", os.pathsep.join(map(str, found)), "org.apache.cassandra.service.CassandraDaemon"),
     ]
+
+
+def _with_its_parent() -> list[str]:
+    """Ends the node when the tests are killed, where util-linux knows how."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -51,7 +51,7 @@ def dump(schema: Path, segments: Sequence[Path], folder: Path, history: Path | N
     command = [
         str(jdks()[-1].java),
         *("-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-        *opened_packages(),
+        *opened_packages(jdks()[-1].java),
         *(f"-Dlogback.configurationFile={_SOURCES / 'logback.xml'}", f"-Djava.io.tmpdir={folder}"),
         *("-cp", f"{classes()}:{jars(NEWEST[_SERIES])}/*", "Oracle"),
         *(*options, str(schema), str(out), *map(str, segments)),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cdc_pipeline.change import START, ChangeBatch, Position, parse_segment_name
-from cdc_pipeline.decode import Decoder
+from cdc_pipeline.decode import Decoder, dump_lines
 from cdc_pipeline.schema import Schema, Table, load_schema
 from cdc_pipeline_tests.live.client import Client
 from cdc_pipeline_tests.live.follow import FENCE, Follower, not_cassandras_own
@@ -111,6 +111,18 @@ class LiveNode:
         decoder = Decoder(load_schema(this.schema), lambda table: table.keyspace == this.keyspace)
         batches = [batch for path in self.segments(this.phases) for batch in decoder.read(path)]
         return [change for batch in batches for change in batch.tables]
+
+    def followed(self, this: Round) -> list[bytes]:
+        """The dump of a round's segments with its first schema alone: all changes of it are read from the log."""
+        decoder = Decoder(load_schema(this.phases[0].schema), not_cassandras_own, follow=True)
+        lines: list[bytes] = []
+        for path in self.segments(this.phases):
+            for batch in decoder.read(
+                path, this.phases[0].start.offset if path.name == this.phases[0].start.segment else 0
+            ):
+                assert [str(one.error) for one in batch.damage] == []
+                lines += [line.encode() for line in dump_lines(batch.tables)]
+        return lines
 
     def _change(self, maker: SchemaMaker, this: Round) -> None:
         tables = [t for t in load_schema(this.schema) if t.keyspace == this.keyspace and not t.is_view]

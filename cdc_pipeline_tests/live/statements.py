@@ -100,7 +100,8 @@ class StatementMaker:
                 added: Piece = (f"{name} = {name} + ?", [pairs(one, held)])
                 removed: Piece = (f"{name} = {name} - ?", [counted(one)])
                 put: Piece = (f"{name}[?] = ?", [one, rng.choice([held, None])])
-                return rng.choice([added, removed, put, (f"{name} = ?", [pairs(one, held)])])
+                whole: Piece = (f"{name} = ?", [pairs(one, held)])
+                return rng.choice([added, removed, put, whole])
             case SetType(element):
                 text = rng.choice([f"{name} = {name} + ?", f"{name} = {name} - ?", f"{name} = ?"])
                 return text, [counted(key_value(rng, element, _ROWS))]

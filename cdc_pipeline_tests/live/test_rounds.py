@@ -30,6 +30,7 @@ def test_round(node: LiveNode, seed: int, tmp_path: Path) -> None:
     this = node.run(seed, STATEMENTS)
     assert this.refused - refused <= MOST_REFUSED * (this.sent - sent), node.client.refused[-10:]
     live_equals_oracle(node, this, tmp_path)
+    followed_equals_live(node, this)
     command_equals_oracle(node, this, tmp_path)
     merged_equals_select(node, this)
 
@@ -43,6 +44,13 @@ def live_equals_oracle(node: LiveNode, this: Round, folder: Path) -> None:
         expected = oracle.between(everything, phase.start, phase.end)
         equal(oracle.between(phase.lines, phase.start, phase.end), expected)
         assert sum(FENCE.rpartition(".")[2].encode() in line for line in expected) == 1
+
+
+def followed_equals_live(node: LiveNode, this: Round) -> None:
+    """With the first schema alone, and what the log says of its changes, each phase is what it was with its own."""
+    followed = node.followed(this)
+    for phase in this.phases:
+        equal(oracle.between(followed, phase.start, phase.end), oracle.between(phase.lines, phase.start, phase.end))
 
 
 def command_equals_oracle(node: LiveNode, this: Round, folder: Path) -> None:
