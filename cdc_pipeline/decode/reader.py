@@ -21,7 +21,7 @@ from cdc_pipeline.decode.segment import Section, SegmentFile, Unreadable
 from cdc_pipeline.errors import EntryError, SchemaError, SectionError
 from cdc_pipeline.schema import Schema, Table
 
-DEFAULT_ROWS = 20_000
+DEFAULT_ROWS = 8_000
 DEFAULT_BYTES = 32 * 2**20
 _FIRST_VERSION_UNSIGNED = 8
 _NO_SCHEMA = Schema(())

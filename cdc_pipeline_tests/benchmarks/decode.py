@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cdc_pipeline
 from cdc_pipeline.cli.bench_decode import DecodeFigures, measure_decoding
 from cdc_pipeline.decode import COMPILED
 from cdc_pipeline.schema import load_schema
@@ -95,9 +96,10 @@ def _commit_log_reader(load: Load, folder: Path, passes: int) -> float:
 
 def _compare_cold(load: Load, folder: Path, *, with_java: bool) -> None:
     segment = first(load, folder / "cold", COLD_MUTATIONS)
-    command = [sys.executable, "-c", _COLD, str(load.schema), str(segment)]
+    command = [sys.executable, "-S", "-c", _COLD, str(load.schema), str(segment)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(folder / "pycache")  # as an installed package has its byte code
+    environment["PYTHONPYCACHEPREFIX"] = str(folder / "pycache")  # an installed package has its byte code,
+    environment["PYTHONPATH"] = str(Path(cdc_pipeline.__file__).parents[1])  # and no finder of an editable one
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     ours, theirs = [], []
     for _ in range(_COLD_RUNS):
@@ -105,6 +107,7 @@ def _compare_cold(load: Load, folder: Path, *, with_java: bool) -> None:
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         ours.append(time.perf_counter() - started)
         if with_java:
+            jars(NEWEST["5.0"]), classes(), opened_packages(jdks()[0].java)
             started = time.perf_counter()
             lines = _java(folder, ["--passes=1", str(load.schema), str(segment)])
             rest = sum(float(line["seconds"]) for line in lines if line["handler"] != "noop")
@@ -114,9 +117,10 @@ def _compare_cold(load: Load, folder: Path, *, with_java: bool) -> None:
 
 
 def _java(folder: Path, arguments: list[str]) -> list[dict[str, Any]]:
+    java = jdks()[0].java
     command = [
-        str(jdks()[0].java),
-        *("-Xms1g", "-Xmx1g", "-XX:+UseSerialGC", *opened_packages()),
+        str(java),
+        *("-Xms1g", "-Xmx1g", "-XX:+UseSerialGC", *opened_packages(java)),
         *(f"-Dlogback.configurationFile={Path(__file__).parents[1] / 'live' / 'java' / 'logback.xml'}",),
         *(f"-Djava.io.tmpdir={folder}", "-cp", f"{classes()}:{jars(NEWEST['5.0'])}/*", "Bench", *arguments),
     ]

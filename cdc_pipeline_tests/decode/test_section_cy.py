@@ -224,7 +224,7 @@ def test_mutation_without_a_table_id(tmp_path: Path) -> None:
 
 def test_reversed_update(tmp_path: Path) -> None:
     """IS_REVERSED never stands in a mutation."""
-    malformed(tmp_path, en.mutation(T.id.bytes + en.sized(KEY) + b"\x12\0\0\0\0\0\1"), "a reversed update")
+    malformed(tmp_path, en.mutation(T.id.bytes + en.sized(KEY) + b"\x12\0\0\0\0\0\1"), "found a reversed one")
 
 
 @pytest.mark.parametrize("length", HUGE)

@@ -139,16 +139,16 @@ START, END = en.bound(en.INCL_START, [b"a"], GONE), en.bound(en.INCL_END, [b"a"]
 @pytest.mark.parametrize(
     ("markers", "message"),
     [
-        ([START], "opened and never closed"),
-        ([END], "closed that was never opened"),
-        ([START, START, END], "opened inside another"),
-        ([START, END, END], "closed that was never opened"),
-        ([en.bound(en.EXCL_END_INCL_START, [b"a"], GONE, GONE), END], "closed that was never opened"),
+        ([START], "found the end of the partition"),
+        ([END], "expected a range tombstone to be opened"),
+        ([START, START, END], "found another one opened inside it"),
+        ([START, END, END], "expected a range tombstone to be opened"),
+        ([en.bound(en.EXCL_END_INCL_START, [b"a"], GONE, GONE), END], "expected a range tombstone to be opened"),
         ([en.bound(3, [], GONE)], "expected a bound, found kind 3"),
         ([en.bound(4, [], GONE)], "expected a bound, found kind 4"),
         ([en.bound(8, [], GONE)], "expected a bound, found kind 8"),
-        ([en.bound(en.INCL_START, [b"a", b"b"], GONE)], "a bound of 2 values, the table has 1"),
-        ([b"\2\1\xff\xff"], "a bound of 65535 values, the table has 1"),
+        ([en.bound(en.INCL_START, [b"a", b"b"], GONE)], "a bound of at most 1 values, found 2"),
+        ([b"\2\1\xff\xff"], "a bound of at most 1 values, found 65535"),
     ],
 )
 def test_malformed_markers(tmp_path: Path, markers: list[bytes], message: str) -> None:
@@ -293,9 +293,9 @@ def test_descending_clustering(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (b"\x03\0\0\0\1x", "both tombstone and expiring"),
-        (b"\x08\1x", "the row's timestamp in a row that has none"),
-        (b"\x00\0\5x", "a length of 5 bytes"),
+        (b"\x03\0\0\0\1x", "found both in one"),
+        (b"\x08\1x", "expected a timestamp in the row"),
+        (b"\x00\0\5x", "expected a value of 5 bytes"),
         (b"\x00", ""),
         (b"\x01\0\xff\xff", ""),
     ],
@@ -307,7 +307,7 @@ def test_malformed_cells(tmp_path: Path, cell: bytes, message: str) -> None:
 
 def test_static_row_among_rows(tmp_path: Path) -> None:
     """A static row belongs in front of the others."""
-    malformed(tmp_path, en.mutation(t_update(en.static_row([]))), "a static row among the rows")
+    malformed(tmp_path, en.mutation(t_update(en.static_row([]))), "found a static row among the rows")
 
 
 @pytest.mark.parametrize("flags", [b"\x20", b"\xa0\x02"])
