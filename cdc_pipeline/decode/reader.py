@@ -268,6 +268,8 @@ class SegmentReading:
             what = f"expected an entry, found {'a size of 0' if rest >= 4 else f'{rest} bytes'}: the segment ends here"
             self._damage.append(Damage("section", SectionError(self._file.name, offset, what)))
             self._over = True
+            for passed in self._file.sections(after):  # nor does a later reading go on behind it
+                self._end = max(self._end, passed.logical_end)
 
     def _control(self, file_offset: int) -> Iterator[DecodedBatch]:
         """Follows the mutation that ends here; the batch ends with it when it really changed something."""

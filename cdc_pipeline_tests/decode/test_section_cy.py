@@ -59,6 +59,16 @@ def test_zero_size_ends_the_segment(tmp_path: Path) -> None:
     assert sections(tmp_path, ONE + bytes(4) + TWO, THREE) == (["one"], [message])
 
 
+def test_a_later_reading_does_not_go_on_behind_the_end(tmp_path: Path) -> None:
+    """A segment that ended at a size of 0 is passed as a whole: from its position on nothing comes, nor damage."""
+    path = en.write(tmp_path, en.segment([ONE + bytes(4) + TWO, THREE]))
+    batches = read(path)
+    assert values(batches) == ["one"]
+    assert batches[-1].end == path.stat().st_size - 8
+    again = read(path, after=batches[-1].end)
+    assert (values(again), damage(again)) == ([], [])
+
+
 @pytest.mark.parametrize("rest", [b"\0", b"\xff\xff", b"\0\0\1"])
 def test_short_rest_ends_the_segment(tmp_path: Path, rest: bytes) -> None:
     """A rest of under 4 bytes ends the section and the segment, and is reported."""
