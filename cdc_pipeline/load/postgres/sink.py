@@ -15,6 +15,7 @@ from cdc_pipeline.errors import ConfigurationError, RowsRefused
 from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
+from cdc_pipeline.load.postgres.fresh import FreshRows
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
@@ -44,6 +45,7 @@ class PostgresSink:
         self._cell_oid = 0
         self._staged: dict[str, str] = {}
         self._filled: set[str] = set()
+        self._fresh = FreshRows()
 
     # --- planning ----------------------------------------------------------------------------------------------
 
@@ -250,17 +252,49 @@ class PostgresSink:
 
     def _write(self, connection: psycopg.Connection[Any], batches: Iterable[Encoded]) -> None:
         self._filled.clear()
-        for batch in batches:
-            encoded = cast(EncodedTable, batch.payload)
+        tables = sorted((cast(EncodedTable, batch.payload) for batch in batches), key=lambda one: one.plan.state)
+        ledgers = self._meet_ranges(connection, tables)
+        for encoded in tables:
             plan = encoded.plan
-            if plan.has_clustering:
-                _meet_ranges(connection, plan, exclusive=encoded.ranges is not None)
             if encoded.ranges is not None:
                 self._ranges(connection, plan, encoded.ranges)
-            for rows, static in ((encoded.rows, False), (encoded.static, True)):
-                if rows is not None:
-                    staged = self._copy(connection, plan.static_state if static else plan.state, rows)
-                    execute_sql(connection, merge.merge_rows(plan, staged, rows.columns, static=static))
+            if encoded.rows is not None:
+                self._rows(connection, plan, encoded.rows, ledger=plan.state in ledgers)
+            if encoded.static is not None:
+                ledger = plan.state in ledgers
+                staged = self._copy(connection, plan.static_state, encoded.static)
+                merging = merge.merge_rows(plan, staged, encoded.static.columns, static=True, ledger=ledger)
+                execute_sql(connection, merging, prepare=True)
+
+    def _rows(self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch, *, ledger: bool) -> None:
+        """Into the state table itself where all rows are new, else merged."""
+        if rows.inserts and not ledger and self._fresh.worth_a_try(plan.state):
+            try:
+                with connection.transaction():
+                    _copy_into(connection, plan.state, rows)
+            except psycopg.errors.UniqueViolation:
+                self._fresh.failed(plan.state)
+            else:
+                self._fresh.succeeded(plan.state)
+                return
+        staged = self._copy(connection, plan.state, rows)
+        merging = merge.merge_rows(plan, staged, rows.columns, static=False, ledger=ledger)
+        execute_sql(connection, merging, prepare=True)
+
+    def _meet_ranges(self, connection: psycopg.Connection[Any], tables: Sequence[EncodedTable]) -> set[str]:
+        """The state tables whose ledger has to be asked. A range and a row inside it, loaded by two lanes at once,
+        would not see each other: ranges of a table wait for rows that are being loaded, and rows for ranges; rows do
+        not wait for rows."""
+        plans = {one.plan.state: one for one in tables if one.plan.has_clustering}
+        if not plans:
+            return set()
+        locks = ", ".join(_lock(exclusive=one.ranges is not None) for one in plans.values())
+        connection.execute(f"SELECT {locks}".encode(), list(plans))
+        asked = ", ".join(f"EXISTS (SELECT FROM {one.plan.ranges})" for one in plans.values())
+        found = execute_sql(connection, f"SELECT {asked}").fetchone() or ()
+        return {
+            state for (state, one), some in zip(plans.items(), found, strict=True) if some or one.ranges is not None
+        }
 
     def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> None:
         """The ledger first, so that rows of this batch meet it; then the rows that are there already."""
@@ -277,7 +311,7 @@ class PostgresSink:
             plan = self._plans.get(table)
             if plan is None:
                 continue
-            _meet_ranges(connection, plan, exclusive=True)
+            connection.execute(f"SELECT {_lock(exclusive=True)}".encode(), (plan.state,))
             for state in (plan.state, *([plan.static_state] if plan.static else [])):
                 execute_sql(connection, f"LOCK TABLE {state} IN ROW EXCLUSIVE MODE")  # no column comes meanwhile
                 stamps = connection.execute(merge.STAMPS, (state,)).fetchall()
@@ -286,6 +320,7 @@ class PostgresSink:
                 execute_sql(connection, f"DELETE FROM {plan.ranges} WHERE ts <= {ts}")
 
     def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
+        """Fills the staging table of a state table."""
         staged = self._staged.get(table)
         if staged is None:
             staged = self._staged[table] = f"cdc_in_{len(self._staged)}"
@@ -293,8 +328,7 @@ class PostgresSink:
         if table in self._filled:
             execute_sql(connection, f"TRUNCATE {staged}")
         self._filled.add(table)
-        with connection.cursor() as cursor, cursor.copy(merge.copy_in(staged, batch.columns)) as copy:
-            copy.write(batch.data)
+        _copy_into(connection, staged, batch)
         return staged
 
     # --- the connection ----------------------------------------------------------------------------------------
@@ -327,11 +361,13 @@ def _oid_of_cell(connection: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
-def _meet_ranges(connection: psycopg.Connection[Any], plan: TablePlan, *, exclusive: bool) -> None:
-    """A range and a row inside it, loaded by two lanes at once, would not see each other: ranges of a table wait for
-    rows that are being loaded, and rows for ranges; rows do not wait for rows."""
-    lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
-    connection.execute(f"SELECT {lock}(%s, hashtext(%s))", (_TABLE_LOCK, plan.state))
+def _lock(*, exclusive: bool) -> str:
+    return f"{'pg_advisory_xact_lock' if exclusive else 'pg_advisory_xact_lock_shared'}({_TABLE_LOCK}, hashtext(%s))"
+
+
+def _copy_into(connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> None:
+    with connection.cursor() as cursor, cursor.copy(merge.copy_in(table, batch.columns)) as copy:
+        copy.write(batch.data)
 
 
 def _place(conninfo: str) -> str:
@@ -344,6 +380,9 @@ def _place(conninfo: str) -> str:
     return f" at {host}:{parts.get('port') or 5432}" if host else ""
 
 
-def execute_sql(connection: psycopg.Connection[Any], text: str) -> psycopg.Cursor[Any]:
-    """Executes a statement made of quoted names and our own words; values travel by COPY and parameters."""
-    return connection.execute(text)
+def execute_sql(connection: psycopg.Connection[Any], text: str, *, prepare: bool = False) -> psycopg.Cursor[Any]:
+    """Executes a statement made of quoted names and our own words; values travel by COPY and parameters.
+
+    `prepare`: it comes again, with every micro-batch, and is parsed and planned once.
+    """
+    return connection.execute(text.encode(), prepare=prepare)
