@@ -253,48 +253,38 @@ class PostgresSink:
     def _write(self, connection: psycopg.Connection[Any], batches: Iterable[Encoded]) -> None:
         self._filled.clear()
         tables = sorted((cast(EncodedTable, batch.payload) for batch in batches), key=lambda one: one.plan.state)
-        ledgers = self._meet_ranges(connection, tables)
+        _meet_ranges(connection, tables)
+        held = _held(connection, tables)
         for encoded in tables:
             plan = encoded.plan
+            ledger, keyed = held[plan.state]
             if encoded.ranges is not None:
                 self._ranges(connection, plan, encoded.ranges)
+                ledger = True
             if encoded.rows is not None:
-                self._rows(connection, plan, encoded.rows, ledger=plan.state in ledgers)
+                fresh = encoded.rows.inserts and keyed and not ledger and self._fresh.worth_a_try(plan.state)
+                if not (fresh and self._copied(connection, plan, encoded.rows)):
+                    self._merge(connection, plan, encoded.rows, static=False, ledger=ledger)
             if encoded.static is not None:
-                ledger = plan.state in ledgers
-                staged = self._copy(connection, plan.static_state, encoded.static)
-                merging = merge.merge_rows(plan, staged, encoded.static.columns, static=True, ledger=ledger)
-                execute_sql(connection, merging, prepare=True)
+                self._merge(connection, plan, encoded.static, static=True, ledger=ledger)
 
-    def _rows(self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch, *, ledger: bool) -> None:
-        """Into the state table itself where all rows are new, else merged."""
-        if rows.inserts and not ledger and self._fresh.worth_a_try(plan.state):
-            try:
-                with connection.transaction():
-                    _copy_into(connection, plan.state, rows)
-            except psycopg.errors.UniqueViolation:
-                self._fresh.failed(plan.state)
-            else:
-                self._fresh.succeeded(plan.state)
-                return
-        staged = self._copy(connection, plan.state, rows)
-        merging = merge.merge_rows(plan, staged, rows.columns, static=False, ledger=ledger)
+    def _copied(self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch) -> bool:
+        """Rows that are all new into the state table itself; False, and nothing written, when some are not."""
+        try:
+            with connection.transaction():
+                _copy_into(connection, plan.state, rows)
+        except psycopg.errors.UniqueViolation:
+            self._fresh.failed(plan.state)
+            return False
+        self._fresh.succeeded(plan.state)
+        return True
+
+    def _merge(
+        self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch, *, static: bool, ledger: bool
+    ) -> None:
+        staged = self._copy(connection, plan.static_state if static else plan.state, rows)
+        merging = merge.merge_rows(plan, staged, rows.columns, static=static, ledger=ledger)
         execute_sql(connection, merging, prepare=True)
-
-    def _meet_ranges(self, connection: psycopg.Connection[Any], tables: Sequence[EncodedTable]) -> set[str]:
-        """The state tables whose ledger has to be asked. A range and a row inside it, loaded by two lanes at once,
-        would not see each other: ranges of a table wait for rows that are being loaded, and rows for ranges; rows do
-        not wait for rows."""
-        plans = {one.plan.state: one for one in tables if one.plan.has_clustering}
-        if not plans:
-            return set()
-        locks = ", ".join(_lock(exclusive=one.ranges is not None) for one in plans.values())
-        connection.execute(f"SELECT {locks}".encode(), list(plans))
-        asked = ", ".join(f"EXISTS (SELECT FROM {one.plan.ranges})" for one in plans.values())
-        found = execute_sql(connection, f"SELECT {asked}").fetchone() or ()
-        return {
-            state for (state, one), some in zip(plans.items(), found, strict=True) if some or one.ranges is not None
-        }
 
     def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> None:
         """The ledger first, so that rows of this batch meet it; then the rows that are there already."""
@@ -359,6 +349,28 @@ def _oid_of_cell(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute("SELECT 'cdc.cell'::regtype::oid::int8").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _meet_ranges(connection: psycopg.Connection[Any], tables: Sequence[EncodedTable]) -> None:
+    """A range and a row inside it, loaded by two lanes at once, would not see each other: ranges of a table wait for
+    rows that are being loaded, and rows for ranges; rows do not wait for rows."""
+    clustered = [one for one in tables if one.plan.has_clustering]
+    if clustered:
+        locks = ", ".join(_lock(exclusive=one.ranges is not None) for one in clustered)
+        connection.execute(f"SELECT {locks}".encode(), [one.plan.state for one in clustered])
+
+
+def _held(connection: psycopg.Connection[Any], tables: Sequence[EncodedTable]) -> dict[str, tuple[bool, bool]]:
+    """Per state table whether its ledger holds ranges, and whether the index is there that keeps keys unique."""
+    if not tables:
+        return {}
+    asked, indexes = [], []
+    for one in tables:
+        asked.append(f"EXISTS (SELECT FROM {one.plan.ranges})" if one.plan.has_clustering else "false")
+        asked.append("to_regclass(%s) IS NOT NULL")
+        indexes.append(ddl.key_index(one.plan.state))
+    found = connection.execute(f"SELECT {', '.join(asked)}".encode(), indexes).fetchone() or ()
+    return {one.plan.state: (found[2 * at], found[2 * at + 1]) for at, one in enumerate(tables)}
 
 
 def _lock(*, exclusive: bool) -> str:

@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from cdc_pipeline.change import Bound, RowKind
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingRules
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, cql, table
+from cdc_pipeline.load.postgres.types import Unfit
 from cdc_pipeline_tests.load.destination import UNMASKED, Destination, state_of
 from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, TIMES, History, histories
 from cdc_pipeline_tests.load.reference import reference
@@ -55,7 +56,11 @@ def assert_answers(destination: Destination, history: History, delivered: list[l
         assert destination.load(batch(history.table, changes)) == []
     state = reference(history.table, history.changes)
     for now in (NOW - 2, NOW, NOW + 2000):
+        try:
         parity = destination.compare(history.table, state.select(now), now)
+    except Unfit as error:  # `jsonb` shows one of two keys of a map that print alike (docs/types.md)
+        assert str(error) == "two map keys that print alike"
+        reject()
         assert (parity.missing, parity.extra) == ((), ())
 
 
@@ -116,7 +121,11 @@ def test_truncations_in_any_order(new_database: Callable[[], str], data: st.Data
             else:
                 assert destination.load(batch(history.table, one)) == []
         for now in (NOW - 2, NOW, NOW + 2000):
-            parity = destination.compare(history.table, state.select(now), now)
+            try:
+        parity = destination.compare(history.table, state.select(now), now)
+    except Unfit as error:  # `jsonb` shows one of two keys of a map that print alike (docs/types.md)
+        assert str(error) == "two map keys that print alike"
+        reject()
             assert (parity.missing, parity.extra) == ((), ())
 
 
