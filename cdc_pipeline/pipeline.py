@@ -68,7 +68,7 @@ class LaneRunner:
         self._tables = tables
         self._places = places
         self._schema = decoder.schema
-        self._log = LogReader(source, decoder, self._problem)
+        self.log = LogReader(source, decoder, self._problem)
         self._ready: set[tuple[Table, int]] = set()
         self._fitter = Fitter(lane, tables.masks, sink, seal)
         self._retry = retry or Retry()
@@ -96,7 +96,7 @@ class LaneRunner:
         """
         done = 0
         self._use(self._schema)  # a micro-batch that failed, or a backfill, may have left the decoder elsewhere
-        for segment in self._log.waiting(self.held.position):
+        for segment in self.log.waiting(self.held.position):
             if segment.path.name != self.held.position.segment:
                 self._places.begin(segment.path.name)
             with closing(one_ahead(self._fitted(segment), _alone)) as batches:
@@ -146,7 +146,7 @@ class LaneRunner:
 
     def _fitted(self, segment: SegmentState) -> Generator[tuple[DecodedBatch, Prepared | None]]:
         """What a segment brings from here on, fitted where the schema stays; runs in a thread of its own."""
-        for decoded in self._log.read(segment, self.held.position):
+        for decoded in self.log.read(segment, self.held.position):
             yield decoded, None if decoded.events or decoded.relearned else self._fitter.prepare(decoded)
 
     def _commit(self, decoded: DecodedBatch, prepared: Prepared) -> None:
@@ -171,7 +171,7 @@ class LaneRunner:
 
     def close(self) -> None:
         """Gives back the segment that is open. May be repeated; the sink is its maker's."""
-        self._log.close()
+        self.log.close()
 
     # --- the schema of the place ---------------------------------------------------------------------------------
 

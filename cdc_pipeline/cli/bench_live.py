@@ -17,7 +17,7 @@ from cdc_pipeline.capture.listing import segment_files
 from cdc_pipeline.capture.watch import POLL_SECONDS
 from cdc_pipeline.change import START, parse_segment_name
 from cdc_pipeline.cli.app import JsonOption, output
-from cdc_pipeline.cli.bench import Directory, SchemaFile, _beside, _recording, _show, bench_app
+from cdc_pipeline.cli.bench import Directory, SchemaFile, bench_app, beside, recording, show
 from cdc_pipeline.decode import Decoder
 from cdc_pipeline.errors import CdcError
 from cdc_pipeline.following import LogReader
@@ -41,8 +41,8 @@ def bench_live(
 
     Example: `cdc-pipeline bench live data/cdc_raw --rate 100`
     """
-    directory = directory or _recording()
-    decoder = Decoder(load_schema(schema or _beside(directory)), lambda table: table.keyspace not in SYSTEM_KEYSPACES)
+    directory = directory or recording()
+    decoder = Decoder(load_schema(schema or beside(directory)), lambda table: table.keyspace not in SYSTEM_KEYSPACES)
     segment = max(segment_files([directory]), key=lambda path: path.stat().st_blocks)
     with tempfile.TemporaryDirectory(prefix="cdc-bench-") as folder:
         arguments = [str(segment), folder, str(rate), str(seconds), str(mutations)]
@@ -50,7 +50,7 @@ def bench_live(
         written, decoded, count = _run(arguments, Path(folder), decoder, seconds + 30, polling)
         cpu = time.process_time() - cpu
     latencies = sorted(_latencies(written, decoded))
-    _show(
+    show(
         output(as_json),
         {
             "benchmark": "live",
