@@ -10,7 +10,7 @@ import struct
 import cython
 import numpy as np
 
-from cdc_pipeline.load.postgres.fields import LongField, checked
+from cdc_pipeline.load.postgres.fields import BinaryField, LongField, checked
 
 if cython.compiled:
     from cython.cimports.libc.string import memcpy
@@ -138,3 +138,156 @@ def _put32(p: cython.p_uchar, at: cython.Py_ssize_t, v: cython.longlong) -> cyth
     p[at + 1] = (v >> 16) & 255
     p[at + 2] = (v >> 8) & 255
     p[at + 3] = v & 255
+
+
+BYTEA, INT8, TEXT = 17, 20, 25
+
+
+def encode_cells(order, rows, path, ts, x, value, text, cell_oid: cython.longlong) -> tuple:
+    """(bytes, int32 offsets) of one `cdc.cell[]` field per row: `array_recv`, and `record_recv` of each cell.
+
+    `order` (int64) takes the cells by row, then by path; `rows`, `ts` and `x` (int64) and `path`, `value` and `text`
+    (binary arrays) are by cell. The fields come in the order of their rows.
+    """
+    count: cython.Py_ssize_t = len(order)
+    for numbers in (order, rows, ts, x):
+        if numbers.dtype != np.int64 or not numbers.flags.c_contiguous:
+            raise ValueError("expected 8-byte numbers without gaps, found others")
+    if count and (order.min() < 0 or order.max() >= min(map(len, (rows, ts, x, path, value, text)))):
+        raise ValueError("expected an order of the cells, found places outside of them")
+    if cython.compiled:
+        return _cells(order, rows, path, ts, x, value, text, cell_oid)
+    out, ends = bytearray(), [0]
+    taken = order.tolist()
+    for first, cell in enumerate(taken):
+        if first and rows[taken[first - 1]] == rows[cell]:
+            continue
+        if first:
+            ends.append(len(out))
+        members = [one for one in taken[first:] if rows[one] == rows[cell]]
+        out += struct.pack(">iiIii", 1, 0, cell_oid, len(members), 1)
+        for one in members:
+            fields = [(BYTEA, path[one].as_py()), (INT8, struct.pack(">q", ts[one]))]
+            fields += [(INT8, struct.pack(">q", x[one]) if x[one] else None)]
+            fields += [(BYTEA, value[one].as_py()), (TEXT, text[one].as_py())]
+            record = struct.pack(">i", len(fields))
+            for oid, raw in fields:
+                record += struct.pack(">Ii", oid, -1 if raw is None else len(raw)) + (raw or b"")
+            out += struct.pack(">i", len(record)) + record
+    return out, np.array([*ends, len(out)] if taken else [0], np.int32)
+
+
+def _cells(order, rows, path, ts, x, value, text, cell_oid: cython.longlong):
+    count: cython.Py_ssize_t = len(order)
+    table = np.array(
+        [
+            order.ctypes.data,
+            rows.ctypes.data,
+            ts.ctypes.data,
+            x.ctypes.data,
+            *(number for one in (path, value, text) for number in BinaryField(one).address),
+            cell_oid,
+        ],
+        np.int64,
+    )
+    offsets = np.zeros(count + 1, np.int64)
+    parts: cython.p_longlong = cython.cast(cython.p_longlong, cython.cast(cython.size_t, table.ctypes.data))
+    ends: cython.p_longlong = cython.cast(cython.p_longlong, cython.cast(cython.size_t, offsets.ctypes.data))
+    groups: cython.Py_ssize_t
+    with cython.nogil:
+        groups = _fill_cells(cython.NULL, count, parts, ends)
+    out = bytearray(int(offsets[groups]))
+    p: cython.p_uchar = cython.cast(cython.p_uchar, out)
+    with cython.nogil:
+        _fill_cells(p, count, parts, ends)
+    return out, offsets[: groups + 1].astype(np.int32)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _fill_cells(
+    p: cython.p_uchar, count: cython.Py_ssize_t, parts: cython.p_longlong, ends: cython.p_longlong
+) -> cython.Py_ssize_t:
+    """The number of rows; without `p` only the sizes."""
+    order: cython.p_longlong = cython.cast(cython.p_longlong, cython.cast(cython.size_t, parts[0]))
+    rows: cython.p_longlong = cython.cast(cython.p_longlong, cython.cast(cython.size_t, parts[1]))
+    ts: cython.p_longlong = cython.cast(cython.p_longlong, cython.cast(cython.size_t, parts[2]))
+    x: cython.p_longlong = cython.cast(cython.p_longlong, cython.cast(cython.size_t, parts[3]))
+    at: cython.Py_ssize_t = 0
+    head: cython.Py_ssize_t = 0
+    begin: cython.Py_ssize_t
+    group: cython.Py_ssize_t = 0
+    members: cython.longlong = 0
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    for i in range(count):
+        k = order[i]
+        if i == 0 or rows[order[i - 1]] != rows[k]:
+            if i > 0:
+                if p != cython.NULL:
+                    _put32(p, head + 12, members)
+                group += 1
+                ends[group] = at
+            head = at
+            members = 0
+            if p != cython.NULL:
+                _put32(p, at, 1)
+                _put32(p, at + 4, 0)
+                _put32(p, at + 8, parts[16])
+                _put32(p, at + 16, 1)
+            at += 20
+        members += 1
+        begin = at
+        if p != cython.NULL:
+            _put32(p, at + 4, 5)
+        at += 8
+        at += _part(p, at, 17, cython.address(parts[4]), k)
+        at += _long(p, at, ts[k], False)
+        at += _long(p, at, x[k], x[k] == 0)
+        at += _part(p, at, 17, cython.address(parts[8]), k)
+        at += _part(p, at, 25, cython.address(parts[12]), k)
+        if p != cython.NULL:
+            _put32(p, begin, at - begin - 4)
+    if count > 0:
+        if p != cython.NULL:
+            _put32(p, head + 12, members)
+        group += 1
+        ends[group] = at
+    return group
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _part(
+    p: cython.p_uchar, at: cython.Py_ssize_t, oid: cython.int, part: cython.p_longlong, k: cython.Py_ssize_t
+) -> cython.Py_ssize_t:
+    """An attribute of bytes: oid, length, bytes."""
+    size: cython.longlong = -1
+    bit: cython.Py_ssize_t = k + part[3]
+    ends: cython.p_int = cython.cast(cython.p_int, cython.cast(cython.size_t, part[1]))
+    marks: cython.p_uchar = cython.cast(cython.p_uchar, cython.cast(cython.size_t, part[2]))
+    source: cython.p_uchar = cython.cast(cython.p_uchar, cython.cast(cython.size_t, part[0]))
+    if part[2] == 0 or (marks[bit >> 3] >> (bit & 7)) & 1:
+        size = ends[k + 1] - ends[k]
+    if p != cython.NULL:
+        _put32(p, at, oid)
+        _put32(p, at + 4, size)
+        if size > 0:
+            memcpy(cython.address(p[at + 8]), cython.address(source[ends[k]]), size)
+    return 8 + (size if size > 0 else 0)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _long(p: cython.p_uchar, at: cython.Py_ssize_t, v: cython.longlong, null: cython.bint) -> cython.Py_ssize_t:
+    """An attribute of 8 bytes."""
+    if p != cython.NULL:
+        _put32(p, at, 20)
+        _put32(p, at + 4, -1 if null else 8)
+        if not null:
+            _put32(p, at + 8, v >> 32)
+            _put32(p, at + 12, v)
+    return 8 if null else 16

@@ -16,7 +16,7 @@ from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
 from cdc_pipeline.load.postgres.fields import BinaryField, Field, Index, LongField, Longs
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType, Unfit, ValueType
-from cdc_pipeline.transform import MaskedBatch, RangeDeletion, Rows
+from cdc_pipeline.transform import ColumnDeletions, MaskedBatch, RangeDeletion, Rows
 from cdc_pipeline.types import CqlType, Scalar, clustering_key, range_bounds
 from cdc_pipeline.types.key_arrays import clustering_keys
 
@@ -126,14 +126,13 @@ class _Encoder:
         gone = np.flatnonzero(rows.deletions.column == value.id)
         if not len(at) and not len(gone):
             return []
+        deletions = ColumnDeletions(rows.deletions.row[gone], rows.deletions.column[gone], rows.deletions.ts[gone])
         arrays = CellArrays(value, kind, self.cell_oid, self.plan.table.full_name)
-        deleted = dict(zip(rows.deletions.row[gone].tolist(), rows.deletions.ts[gone].tolist(), strict=True))
-        fields = arrays.encode(rows.cells, at, deleted)
+        held, fields = arrays.encode(rows.cells, at, deletions)
         self.failures.update(arrays.failures)
-        held = np.fromiter(fields, np.int64, len(fields))
         return [
-            (value.part("v"), BinaryField(pa.array(list(fields.values()), pa.binary()), _index(held, len(rows)))),
-            (value.part("d"), LongField(rows.deletions.ts[gone], _index(rows.deletions.row[gone], len(rows)))),
+            (value.part("v"), BinaryField(fields, _index(held, len(rows)))),
+            (value.part("d"), LongField(deletions.ts, _index(deletions.row, len(rows)))),
         ]
 
     def _typed(self, name: str, column: object, kind: ValueType, array: pa.Array, source: Longs) -> Field:

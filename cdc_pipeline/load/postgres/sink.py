@@ -44,6 +44,7 @@ class PostgresSink:
         self._connection: psycopg.Connection[Any] | None = None
         self._cell_oid = 0
         self._staged: dict[str, str] = {}
+        self._made: set[str] = set()
         self._filled: set[str] = set()
         self._fresh = FreshRows()
 
@@ -84,6 +85,7 @@ class PostgresSink:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
         with translated(self._label, "preparing tables"), self._transaction() as connection:
             connection.execute("DISCARD TEMP")  # staging tables have the shape that state tables had
+            self._made.clear()
             migrate.begin(connection)
             self._cell_oid = _oid_of_cell(connection)
             made: dict[Table, TablePlan] = {}
@@ -214,6 +216,8 @@ class PostgresSink:
                     self._write(connection, [batch])
         except RowsRefused:
             return False
+        finally:
+            self._made.clear()
         return True
 
     # --- reading back ------------------------------------------------------------------------------------------
@@ -246,7 +250,6 @@ class PostgresSink:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-        self._staged.clear()
 
     # --- writing -----------------------------------------------------------------------------------------------
 
@@ -314,7 +317,9 @@ class PostgresSink:
         staged = self._staged.get(table)
         if staged is None:
             staged = self._staged[table] = f"cdc_in_{len(self._staged)}"
-        execute_sql(connection, merge.staging(table, staged))
+        if staged not in self._made:
+            execute_sql(connection, merge.staging(table, staged))
+            self._made.add(staged)
         if table in self._filled:
             execute_sql(connection, f"TRUNCATE {staged}")
         self._filled.add(table)
@@ -326,12 +331,17 @@ class PostgresSink:
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
         connection = self._open()
-        with connection.transaction():
-            yield connection
+        try:
+            with connection.transaction():
+                yield connection
+        except BaseException:
+            self._made.clear()  # a staging table that was made is gone again
+            raise
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._staged.clear()
+            self._made.clear()
             connection = psycopg.connect(
                 self._conninfo, autocommit=True, prepare_threshold=None, client_encoding="utf8"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import itertools
 import struct
 from types import ModuleType
 
@@ -111,3 +112,56 @@ def test_fields_that_do_not_fit(module: ModuleType, field: Field) -> None:
     """Fields that would be read outside of their values are refused."""
     with pytest.raises(ValueError, match="expected a field of 2 rows"):
         module.encode_copy(2, [field])
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> list[tuple[int, bytes, int, int, bytes | None, bytes | None]]:
+    """Row, path, writetime, x, bytes and text of some cells."""
+    raw = st.none() | st.binary(max_size=4)
+    one = st.tuples(
+        st.integers(0, 3), st.binary(max_size=2), st.integers(-5, 5), st.sampled_from([0, 1, 2**62]), raw, raw
+    )
+    return draw(st.lists(one, max_size=8))
+
+
+def record(cell: tuple[int, bytes, int, int, bytes | None, bytes | None]) -> bytes:
+    """`record_recv`: the number of attributes, then oid, length and bytes of each."""
+    _, path, ts, x, value, text = cell
+    out = struct.pack(">i", 5)
+    attributes = [
+        (17, path),
+        (20, struct.pack(">q", ts)),
+        (20, struct.pack(">q", x) if x else None),
+        (17, value),
+        (25, text),
+    ]
+    for oid, raw in attributes:
+        out += struct.pack(">Ii", oid, -1 if raw is None else len(raw)) + (raw or b"")
+    return struct.pack(">i", len(out)) + out
+
+
+@pytest.mark.parametrize("module", [copy_cy, INTERPRETED], ids=["compiled", "interpreted"])
+@given(many=cells())
+def test_cells(module: ModuleType, many: list[tuple[int, bytes, int, int, bytes | None, bytes | None]]) -> None:
+    """One array of records per row, in the order that is given."""
+    order = sorted(range(len(many)), key=lambda cell: many[cell][:2])
+    numbers = [np.array([cell[at] for cell in many], np.int64) for at in (0, 2, 3)]
+    arrays = [pa.array([b"?"] + [cell[at] for cell in many], pa.binary()).slice(1) for at in (1, 4, 5)]
+    data, ends = module.encode_cells(
+        np.array(order, np.int64), numbers[0], arrays[0], numbers[1], numbers[2], arrays[1], arrays[2], 77_777
+    )
+    found = [bytes(data[first:last]) for first, last in itertools.pairwise(ends.tolist())]
+    expected_fields = []
+    for _, members in itertools.groupby(order, key=lambda cell: many[cell][0]):
+        records = [record(many[cell]) for cell in members]
+        expected_fields.append(struct.pack(">iiIii", 1, 0, 77_777, len(records), 1) + b"".join(records))
+    assert found == expected_fields
+
+
+@pytest.mark.parametrize("module", [copy_cy, INTERPRETED], ids=["compiled", "interpreted"])
+@pytest.mark.parametrize("order", [[1], [-1]], ids=["behind", "before"])
+def test_cells_that_are_not_there(module: ModuleType, order: list[int]) -> None:
+    """An order that names other cells than there are is refused."""
+    one, raw = np.zeros(1, np.int64), pa.array([b"a"], pa.binary())
+    with pytest.raises(ValueError, match="expected an order of the cells"):
+        module.encode_cells(np.array(order, np.int64), one, raw, one, one, raw, raw, 1)
