@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 
 from cdc_pipeline.load.postgres import names
+from cdc_pipeline.load.postgres.plan import CLUSTERING as CLUSTERING
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType
-
-CLUSTERING = '"r:ck"'
-"""The clustering's sort bytes: rows lie in a partition as Cassandra sorts them, and a range is two of these."""
 
 LIVE_W, LIVE_X, DELETED = '"r:lw"', '"r:lx"', '"r:dw"'
 """Row liveness (writetime µs, expiry s) and the greatest deletion (µs) of a row."""
@@ -26,20 +24,21 @@ def statements(plan: TablePlan) -> Iterator[str]:
     """The tables and indexes of a table, in order; each may be repeated. The view comes after them."""
     for table, columns in tables(plan):
         yield _create(table, columns)
-    yield _unique_index(plan.state, [*plan.partition_names, *([CLUSTERING] if plan.has_clustering else [])])
+    yield unique_index(plan.state, plan.row_key)
     yield from _added(plan.state, plan.regular)
     if plan.static:
-        yield _unique_index(plan.static_state, plan.partition_names)
+        yield unique_index(plan.static_state, plan.partition_names)
         yield from _added(plan.static_state, plan.static)
     if plan.has_clustering:
-        yield _unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
+        yield unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
     yield f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
 
 
 def tables(plan: TablePlan) -> Iterator[tuple[str, list[str]]]:
     """(table, column definitions) of the rows, the static rows and the ledger, quoted."""
     keys = [_key_columns(key) for key in plan.partition_key]
-    yield plan.state, [*keys, *_clustering_columns(plan), *_row_columns(), *_value_columns(plan.regular)]
+    rows = [*keys, *_clustering_columns(plan), *_derived_columns(plan), *_row_columns()]
+    yield plan.state, [*rows, *_value_columns(plan.regular)]
     if plan.static:
         yield plan.static_state, [*keys, f"{DELETED} bigint", *_value_columns(plan.static)]
     if plan.has_clustering:
@@ -155,7 +154,7 @@ def _create(table: str, columns: Sequence[str]) -> str:
     return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}) WITH (fillfactor = 80)"
 
 
-def _unique_index(table: str, columns: Sequence[str]) -> str:
+def unique_index(table: str, columns: Sequence[str]) -> str:
     """The one index of a state table. Nulls are not distinct: a key part may be an empty value of a typed column."""
     name = names.quoted(table.split(".", 1)[1].strip('"').replace('""', '"')[:58] + ":key")
     return f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({', '.join(columns)}) NULLS NOT DISTINCT"
@@ -170,6 +169,10 @@ def _clustering_columns(plan: TablePlan) -> list[str]:
     if not plan.has_clustering:
         return []
     return [*(f"{key.sql_name} {key.type.sql}" for key in plan.clustering), f"{CLUSTERING} bytea NOT NULL"]
+
+
+def _derived_columns(plan: TablePlan) -> list[str]:
+    return [f"{name} {sql} NOT NULL" for name, (sql, _) in plan.derived.items()]
 
 
 def _row_columns() -> list[str]:

@@ -17,8 +17,8 @@ OLD, NEW = "s", "excluded"
 
 
 def staging(table: str, name: str) -> str:
-    """A session's staging table of a state table's shape; empty again after each commit."""
-    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (LIKE {table}) ON COMMIT DELETE ROWS"
+    """A session's staging table of a state table's shape, where any column may be null; empty after each commit."""
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS SELECT * FROM {table} WITH NO DATA"
 
 
 def copy_in(name: str, columns: Sequence[str]) -> str:
@@ -29,7 +29,7 @@ def copy_in(name: str, columns: Sequence[str]) -> str:
 def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bool) -> str:
     """Staged rows into the state; rows in the ledger's ranges get the ranges' deletion on their way."""
     table = plan.static_state if static else plan.state
-    keys = [*plan.partition_names, *([CLUSTERING] if plan.has_clustering and not static else [])]
+    keys = plan.partition_names if static else plan.row_key
     values = [value for value in (plan.static if static else plan.regular) if value.part("v") in columns]
     sets, guards = [], []
     if not static:
@@ -42,6 +42,7 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
         value_sets, guard = _merged(value)
         sets += value_sets
         guards.append(guard)
+    columns = columns if static else [*columns, *plan.derived]
     chosen = ", ".join(_ledgered(column, plan) for column in columns)
     return (
         f"INSERT INTO {table} AS {OLD} ({', '.join(columns)}) SELECT {chosen} FROM {name} i{_ledger(plan, static)} "
@@ -52,7 +53,7 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
 def _ledgered(column: str, plan: TablePlan) -> str:
     if column == DELETED and plan.has_clustering:
         return f"greatest(i.{DELETED}, l.ts)"
-    return f"i.{column}"
+    return plan.derived[column][1] if column in plan.derived else f"i.{column}"
 
 
 def _ledger(plan: TablePlan, static: bool) -> str:
@@ -78,12 +79,28 @@ def merge_ranges(plan: TablePlan, name: str, columns: Sequence[str]) -> str:
 def cover_rows(plan: TablePlan, name: str) -> str:
     """Staged ranges over the rows that are there already."""
     keys = [*plan.partition_names, CLUSTERING]
+    if plan.covers_by_key:
+        return _cover_by_key(plan, name)
     selected = ", ".join(f"e.{key}" for key in keys)
     matched = f"{plan.same_partition(OLD, 'm')} AND {OLD}.{CLUSTERING} = m.{CLUSTERING}"
     return (
         f"UPDATE {plan.state} {OLD} SET {DELETED} = m.ts FROM (SELECT {selected}, max(r.ts) AS ts FROM {name} r "
         f"JOIN {plan.state} e ON {plan.same_partition('e', 'r')} AND e.{CLUSTERING} >= r.lo AND e.{CLUSTERING} < r.hi "
         f"GROUP BY {selected}) m WHERE {matched} AND ({OLD}.{DELETED} IS NULL OR {OLD}.{DELETED} < m.ts)"
+    )
+
+
+def _cover_by_key(plan: TablePlan, name: str) -> str:
+    """The same through the unique index: of compressed chunks only the batches with these keys are unpacked."""
+    typed = [key.sql_name for key in (*plan.partition_key, *plan.clustering)]
+    keys = list(dict.fromkeys([*typed, *plan.partition_names, CLUSTERING, *plan.derived]))
+    selected = ", ".join(f"e.{key}" for key in keys)
+    return (
+        f"INSERT INTO {plan.state} AS {OLD} ({', '.join(keys)}, {DELETED}) SELECT {selected}, max(r.ts) FROM {name} r "
+        f"JOIN {plan.state} e ON {plan.same_partition('e', 'r')} AND e.{CLUSTERING} >= r.lo AND e.{CLUSTERING} < r.hi "
+        f"WHERE e.{DELETED} IS NULL OR e.{DELETED} < r.ts GROUP BY {selected} "
+        f"ON CONFLICT ({', '.join(plan.row_key)}) DO UPDATE SET {DELETED} = {NEW}.{DELETED} "
+        f"WHERE {OLD}.{DELETED} IS NULL OR {OLD}.{DELETED} < {NEW}.{DELETED}"
     )
 
 

@@ -8,6 +8,7 @@ same tables at once (`plan.py` names the columns so). Views follow the newest ta
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -72,19 +73,31 @@ def generation(connection: Connection, table: Table) -> int:
     return int(row[0])
 
 
-def migrate(connection: Connection, plan: TablePlan) -> None:
-    """Makes or extends the state tables of a plan, and its view where no newer one is there."""
-    statements = list(ddl.statements(plan))
+def migrate(connection: Connection, plan: TablePlan, statements: Sequence[str]) -> None:
+    """Makes or extends the state tables of a plan by these statements, and its view where no newer one is there."""
     text = ";\n".join(statements)
     if not _is_done(connection, plan.state, text, *ddl.relations(plan)):
         _check_types(connection, plan)
         for statement in statements:
             connection.execute(statement.encode())
         _store(connection, plan.state, text)
-    view = ddl.view(plan)
-    if _is_newest(connection, plan.table) and not _is_done(connection, plan.view, view, plan.view):
-        _replace_view(connection, plan)
-        _store(connection, plan.view, view, alone=True)
+    show(connection, plan.table, plan.view, ddl.view(plan))
+
+
+def show(connection: Connection, table: Table, name: str, view: str) -> None:
+    """Makes or replaces a view of a table, where no newer state of the table has one."""
+    if _is_newest(connection, table) and not _is_done(connection, name, view, name):
+        _replace_view(connection, name, view)
+        _store(connection, name, view, alone=True)
+
+
+def once(connection: Connection, name: str, statements: Sequence[str], *relations: str) -> None:
+    """Runs statements that may be repeated, unless they were the last that ran under that name."""
+    text = ";\n".join(statements)
+    if not _is_done(connection, name, text, *relations):
+        for statement in statements:
+            connection.execute(statement.encode())
+        _store(connection, name, text, alone=True)
 
 
 def _is_newest(connection: Connection, table: Table) -> bool:
@@ -111,16 +124,15 @@ def _check_types(connection: Connection, plan: TablePlan) -> None:
             )
 
 
-def _replace_view(connection: Connection, plan: TablePlan) -> None:
+def _replace_view(connection: Connection, name: str, view: str) -> None:
     """A view whose columns changed otherwise than at its end has to be made anew; what was granted on it stays."""
-    view = ddl.view(plan).encode()
     try:
         with connection.transaction():
-            connection.execute(view)
+            connection.execute(view.encode())
     except psycopg.errors.InvalidTableDefinition:
-        grants = connection.execute(_GRANTS, {"view": plan.view}).fetchall()
-        connection.execute(f"DROP VIEW {plan.view}".encode())
-        connection.execute(view)
+        grants = connection.execute(_GRANTS, {"view": name}).fetchall()
+        connection.execute(f"DROP VIEW {name}".encode())
+        connection.execute(view.encode())
         for (grant,) in grants:
             connection.execute(grant)
 

@@ -19,6 +19,9 @@ from cdc_pipeline.load.postgres.types import (
 from cdc_pipeline.schema import Column, Table
 from cdc_pipeline.types import Scalar
 
+CLUSTERING = '"r:ck"'
+"""The clustering's sort bytes: rows lie in a partition as Cassandra sorts them, and a range is two of these."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyColumn:
@@ -124,6 +127,21 @@ class TablePlan:
     def partition_names(self) -> tuple[str, ...]:
         """The columns that identify a partition, quoted."""
         return tuple(key.index_name for key in self.partition_key)
+
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """The columns of the rows' one unique index, which their merge names as its conflict target, quoted."""
+        return (*self.partition_names, *([CLUSTERING] if self.has_clustering else []))
+
+    @property
+    def derived(self) -> Mapping[str, tuple[str, str]]:
+        """Columns of the rows, quoted, that are not sent but made of their key: SQL type, expression over row `i`."""
+        return {}
+
+    @property
+    def covers_by_key(self) -> bool:
+        """Whether rows that a range covers are found by key first, because an UPDATE over a join would cost more."""
+        return False
 
     def same_partition(self, left: str, right: str) -> str:
         """The condition that rows of two tables belong to one partition; an index or a hash serves it.

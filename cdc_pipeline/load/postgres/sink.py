@@ -69,7 +69,12 @@ class PostgresSink:
             )
             for column in table.columns
         )
-        return TableSummary(table.full_name, plan.view, columns, (*ddl.statements(plan), ddl.view(plan)), plan.warnings)
+        statements = (*self.statements(plan), ddl.view(plan))
+        return TableSummary(table.full_name, plan.view, columns, statements, plan.warnings)
+
+    def statements(self, plan: TablePlan) -> list[str]:
+        """The DDL of a plan but for its view; each may be repeated."""
+        return list(ddl.statements(plan))
 
     def table_plan(self, table: Table, masks: TableMasks, generation: int = 1) -> TablePlan:
         """The plan of a table; `ConfigurationError` for an override that its column cannot take."""
@@ -87,11 +92,15 @@ class PostgresSink:
             made: dict[Table, TablePlan] = {}
             for table, masks in tables:
                 plan = self.table_plan(table, masks, migrate.generation(connection, table))
-                migrate.migrate(connection, plan)
+                self._migrate(connection, plan)
                 self._check_masks(connection, plan, masks)
                 self._renew(connection, plan, made)
         self._plans |= made
         self._views |= {table.full_name: plan.view for table, plan in made.items()}
+
+    def _migrate(self, connection: psycopg.Connection[Any], plan: TablePlan) -> None:
+        """Makes what a plan needs."""
+        migrate.migrate(connection, plan, self.statements(plan))
 
     def _renew(self, connection: psycopg.Connection[Any], plan: TablePlan, made: dict[Table, TablePlan]) -> None:
         """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
@@ -153,6 +162,10 @@ class PostgresSink:
         """Types a batch for its table's plan."""
         encoded = encode_table(self._plans[masked.table], masked, self._cell_oid)
         return Encoded(encoded, encoded.failures)
+
+    def keeps_history(self, table: Table) -> bool:
+        """Never: the state is kept."""
+        return False
 
     def apply(
         self,

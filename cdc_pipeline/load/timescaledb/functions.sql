@@ -1,0 +1,25 @@
+-- The time of a key column that is none itself, for a hypertable: constant for a key, and never NULL. An empty value is
+-- -infinity; what lies outside of the years 1 to 9999 is one of the infinities, which TimescaleDB keeps in chunks of their own.
+
+CREATE OR REPLACE FUNCTION cdc.time_of_millis(millis bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
+  SELECT CASE WHEN millis IS NULL OR millis < -62135596800000 THEN '-infinity'::timestamptz
+              WHEN millis >= 253402300800000 THEN 'infinity'::timestamptz
+              ELSE to_timestamp(millis::float8 / 1000) END
+$$;
+
+CREATE OR REPLACE FUNCTION cdc.time_of_micros(micros bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
+  SELECT CASE WHEN micros IS NULL OR micros < -62135596800000000 THEN '-infinity'::timestamptz
+              WHEN micros >= 253402300800000000 THEN 'infinity'::timestamptz
+              ELSE to_timestamp(micros / 1000000) + micros % 1000000 * interval '1 microsecond' END
+$$;
+
+CREATE OR REPLACE FUNCTION cdc.time_of_days(days integer) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
+  SELECT cdc.time_of_millis(days::bigint * 86400000)
+$$;
+
+-- 100 ns since 1582-10-15, in the order: low 8 digits, middle 4, version, high 3.
+CREATE OR REPLACE FUNCTION cdc.time_of_timeuuid(id uuid) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
+  SELECT cdc.time_of_micros((
+    ('x0' || substr(id::text, 16, 3) || substr(id::text, 10, 4) || substr(id::text, 1, 8))::bit(64)::bigint
+    - 122192928000000000) / 10)
+$$;
