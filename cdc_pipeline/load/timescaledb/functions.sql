@@ -1,15 +1,15 @@
--- The time of a key column that is none itself, for a hypertable: constant for a key, and never NULL. An empty value is
--- -infinity; what lies outside of the years 1 to 9999 is one of the infinities, which TimescaleDB keeps in chunks of their own.
+-- The time of a key column that is none itself, for a hypertable: constant for a key, and never NULL. What lies outside
+-- of the years 1 to 9999 is at their end, an empty value at their beginning: a hypertable takes no infinity.
 
 CREATE OR REPLACE FUNCTION cdc.time_of_millis(millis bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
-  SELECT CASE WHEN millis IS NULL OR millis < -62135596800000 THEN '-infinity'::timestamptz
-              WHEN millis >= 253402300800000 THEN 'infinity'::timestamptz
+  SELECT CASE WHEN millis IS NULL OR millis < -62135596800000 THEN timestamptz '0001-01-01 00:00:00+00'
+              WHEN millis >= 253402300800000 THEN timestamptz '9999-12-31 23:59:59.999999+00'
               ELSE to_timestamp(millis::float8 / 1000) END
 $$;
 
 CREATE OR REPLACE FUNCTION cdc.time_of_micros(micros bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
-  SELECT CASE WHEN micros IS NULL OR micros < -62135596800000000 THEN '-infinity'::timestamptz
-              WHEN micros >= 253402300800000000 THEN 'infinity'::timestamptz
+  SELECT CASE WHEN micros IS NULL OR micros < -62135596800000000 THEN timestamptz '0001-01-01 00:00:00+00'
+              WHEN micros >= 253402300800000000 THEN timestamptz '9999-12-31 23:59:59.999999+00'
               ELSE to_timestamp(micros / 1000000) + micros % 1000000 * interval '1 microsecond' END
 $$;
 
