@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION cdc.time_of_millis(millis bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$
   SELECT CASE WHEN millis IS NULL OR millis < -62135596800000 THEN timestamptz '0001-01-01 00:00:00+00'
               WHEN millis >= 253402300800000 THEN timestamptz '9999-12-31 23:59:59.999999+00'
-              ELSE to_timestamp(millis::float8 / 1000) END
+              ELSE to_timestamp(millis / 1000) + millis % 1000 * interval '1 millisecond' END
 $$;
 
 CREATE OR REPLACE FUNCTION cdc.time_of_micros(micros bigint) RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$

@@ -152,11 +152,17 @@ def _insert_rows(plan: TablePlan, sent: Sequence[str], values: Sequence[ValueCol
     chosen = [f"i.{name}" for name in (*sent_keys, *parts)]
     chosen += ["t.w", "cdc.time_of_micros(t.w)", names.literal("update static") if static else kind]
     chosen.append(f"array_remove(ARRAY[{listed}]::text[], NULL)")
-    chosen.append(f"md5(ROW({', '.join(f'i.{name}' for name in brought)})::text)::uuid")
+    chosen.append(_digest(brought))
     return (
         f"INSERT INTO {table_name(plan)} ({', '.join(columns)}) SELECT {', '.join(chosen)} FROM {_STAGED} i "
         f"CROSS JOIN LATERAL (SELECT greatest({', '.join(times)}) AS w) t WHERE t.w IS NOT NULL ON CONFLICT DO NOTHING"
     )
+
+
+def _digest(columns: Sequence[str]) -> str:
+    """Of what a change brought, whatever others were sent with it."""
+    brought = (f"{names.literal(name)} || quote_literal(i.{name}::text)" for name in sorted(columns))
+    return f"md5(concat_ws(' ', {', '.join(brought)}))::uuid"
 
 
 def _time(value: ValueColumn) -> str:

@@ -14,13 +14,13 @@ from cdc_pipeline.config import TimescaleSettings
 from cdc_pipeline_tests.live.docker import docker_answers
 
 IMAGE = "timescale/timescaledb:latest-pg17"
-_VARIABLES = ("CDC_TIMESCALEDB_DSN", "CDC_TIMESCALEDB_HOST")
+VARIABLES = ("CDC_TIMESCALEDB_DSN", "CDC_TIMESCALEDB_HOST")
 
 
 @functools.cache
 def source() -> str | None:
     """What gives the server, in words; None when there is none."""
-    for name in _VARIABLES:
+    for name in VARIABLES:
         if os.environ.get(name):
             return name
     return f"container {IMAGE}" if docker_answers() else None
@@ -34,7 +34,7 @@ def header() -> str:
 @contextlib.contextmanager
 def running_server() -> Iterator[str]:
     """The connection string of a server where databases may be made and dropped."""
-    if source() in _VARIABLES:
+    if source() in VARIABLES:
         yield TimescaleSettings().conninfo()
         return
     from testcontainers.community.postgres import PostgresContainer

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
 from cdc_pipeline.schema import Table
 from cdc_pipeline_tests.load.destination import Destination
-from cdc_pipeline_tests.load.timescaledb.provider import running_server
+from cdc_pipeline_tests.load.timescaledb.provider import VARIABLES, running_server
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,13 @@ def ts_server() -> Iterator[str]:
     """The server's connection string."""
     with running_server() as conninfo:
         yield conninfo
+
+
+@pytest.fixture(autouse=True)
+def databases_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names the server would override the database of every configured destination."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -73,13 +80,22 @@ def maker(options: HypertableOptions | None = None) -> Callable[..., TimescaleSi
     return lambda *arguments: TimescaleSink(*arguments, options)
 
 
-def compress(destination: Destination) -> int:
+_CHUNKS = """
+SELECT count(compress_chunk(c)) FROM timescaledb_information.hypertables h,
+  show_chunks(format('%I.%I', h.hypertable_schema, h.hypertable_name)::regclass) c WHERE compression_enabled
+"""
+
+
+def compress(connection: psycopg.Connection[Any]) -> int:
     """Compresses every chunk of every hypertable that may be; returns how many are compressed then."""
-    destination.query(
-        "SELECT compress_chunk(c) FROM timescaledb_information.hypertables h, "
-        "show_chunks(format('%%I.%%I', h.hypertable_schema, h.hypertable_name)::regclass) c WHERE compression_enabled "
-        "AND %s",
-        True,
-    )
-    ((count,),) = destination.query("SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed")
-    return int(count)
+    connection.execute("SET client_min_messages = error")  # a chunk of three rows is larger when compressed
+    connection.execute(_CHUNKS.encode())
+    row = connection.execute("SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def compress_all(destination: Destination) -> int:
+    """Compresses what a destination made."""
+    with psycopg.connect(destination.conninfo, autocommit=True) as connection:
+        return compress(connection)

@@ -16,7 +16,7 @@ from cdc_pipeline_tests.load.destination import Destination, state_of
 from cdc_pipeline_tests.load.histories import NOW, POOLS, histories
 from cdc_pipeline_tests.load.postgres.test_merge import deliveries, many
 from cdc_pipeline_tests.load.reference import reference
-from cdc_pipeline_tests.load.timescaledb.server.conftest import compress, maker
+from cdc_pipeline_tests.load.timescaledb.server.conftest import compress_all, maker
 
 COMPRESSED = HypertableOptions(compress_after=timedelta(days=7))
 VALUES = [("r0", "double"), ("r1", "text"), ("r2", "list<int>"), ("r3", "map<text, int>"), ("r4", "timestamp")]
@@ -63,7 +63,7 @@ def test_any_order_gives_cassandras_answer(
                 if letters:
                     return
                 if data.draw(st.booleans()):
-                    compress(destination)
+                    compress_all(destination)
             for now in (NOW - 2, NOW, NOW + 2000):
                 parity = destination.compare(history.table, state.select(now), now)
                 assert (parity.missing, parity.extra) == ((), ())

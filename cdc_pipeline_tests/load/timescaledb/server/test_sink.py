@@ -21,7 +21,7 @@ from cdc_pipeline_tests.load.destination import Destination
 from cdc_pipeline_tests.load.histories import NOW
 from cdc_pipeline_tests.load.postgres.test_sink import Database
 from cdc_pipeline_tests.load.reference import reference
-from cdc_pipeline_tests.load.timescaledb.server.conftest import compress
+from cdc_pipeline_tests.load.timescaledb.server.conftest import compress_all
 from cdc_pipeline_tests.types.values import int_bytes
 
 Prepared = Callable[..., Destination]
@@ -84,7 +84,7 @@ def test_a_time_in_the_key(
         change = Change(partition, value, (Cell("v", ts, int_bytes(ts)),), live=ts)
         assert there.load(batch(of, [change])) == []
         assert there.query("SELECT v FROM ks.t") == [(expected,)]
-        assert compress(there) == 1
+        assert compress_all(there) == 1
     deletion = Change(partition, kind=RowKind.PARTITION, deleted=6)
     there.load(batch(of, [deletion]))
     assert there.query("SELECT v FROM ks.t") == []
@@ -124,7 +124,7 @@ def test_exact_parks_no_time(destination: Prepared) -> None:
     changes = [Change((int_bytes(1),), (value,), (Cell("v", 5, int_bytes(5)),), live=5) for value in values]
     for _ in range(2):
         assert there.load(batch(READINGS, changes)) == []
-        assert compress(there) == 4
+        assert compress_all(there) == 4
     assert there.compare(READINGS, reference(READINGS, changes).select(NOW), NOW).holds
     assert there.query('SELECT "r:at"::text FROM cdc."ks.readings" WHERE "k:c0" = 1700000000000') == [
         ("2023-11-14 22:13:20+00",)
@@ -136,7 +136,7 @@ def test_ranges_over_compressed_chunks(destination: Prepared) -> None:
     there = destination(READINGS, options=COMPRESSED)
     changes = [reading(sensor, day * 7 * DAY, 1, 5) for sensor in range(4) for day in range(20)]
     there.load(batch(READINGS, changes))
-    assert compress(there) == 20
+    assert compress_all(there) == 20
     bounds = (Bound((at(3 * 7 * DAY),), True), Bound((at(6 * 7 * DAY),), False))
     gone = Change((int_bytes(2),), kind=RowKind.RANGE, deleted=5, bounds=bounds)
     there.load(batch(READINGS, [gone]))
@@ -156,10 +156,10 @@ def test_more_tuples_than_a_statement_may_unpack(destination: Prepared, quiet_da
     there = destination(READINGS, options=COMPRESSED)
     changes = [reading(1, n * 1000, 1, 5) for n in range(200)]
     there.load(batch(READINGS, changes))
-    assert compress(there) == 1
+    assert compress_all(there) == 1
     there.load(batch(READINGS, [reading(1, n * 1000, 2, 6) for n in range(200)]))
     assert there.query("SELECT count(*) FROM ks.readings WHERE v = 2") == [(200,)]
-    assert compress(there) == 1
+    assert compress_all(there) == 1
     there.truncate(READINGS, 7)
     assert there.query('SELECT count(*) FROM cdc."ks.readings"') == [(0,)]
 
@@ -206,7 +206,7 @@ def test_a_column_that_comes_to_compressed_chunks(destination: Prepared) -> None
     """A table that gains columns keeps its compressed rows, and they take cells of the new ones."""
     there = destination(READINGS, options=COMPRESSED)
     there.load(batch(READINGS, [reading(1, DAY, 1, 5)]))
-    assert compress(there) == 1
+    assert compress_all(there) == 1
     columns = [("v", "int"), ("w", "set<int>"), ("x", "decimal")]
     wider = table("readings", key=[("sensor", "int")], clustering=[("at", "timestamp")], regular=columns)
     wider = dataclasses.replace(wider, id=READINGS.id)
