@@ -73,7 +73,7 @@ def view(plan: TablePlan) -> str:
                           + [_alive(value, "s", floor) for value in plan.regular if not value.is_cells])  # fmt: skip
     keys = [f"s.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key + plan.clustering]
     columns = [*keys, *_shown(plan.static, "t", "tm", _floor("t"))]
-    columns += _shown(plan.regular, "s", "m", floor)
+    columns += [*_shown(plan.regular, "s", "m", floor), *_identity(plan, "s")]
     parts = [f"FROM {plan.state} s", _clock(plan), *_assembled(plan.regular, "s", "m", floor)]
     if not plan.static:
         return f"CREATE OR REPLACE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
@@ -91,6 +91,7 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
     columns += [f"NULL::{key.type.sql} AS {names.quoted(key.column.name)}" for key in plan.clustering]
     columns += _shown(plan.static, "t", "tm", static_floor)
     columns += [f"NULL::{value.type.sql} AS {names.quoted(value.column.name)}" for value in plan.regular]
+    columns += _identity(plan, "t")
     some = " OR ".join(
         f"tm.{_public(value)} IS NOT NULL" if value.is_cells else _alive(value, "t", static_floor)
         for value in plan.static
@@ -102,6 +103,27 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
         f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE ({some}) "
         f"AND NOT EXISTS (SELECT 1 {rows} WHERE {same} AND ({visible}))"
     )
+
+
+def identity(plan: TablePlan) -> dict[str, str]:
+    """What tells rows apart in a view that a table is kept equal to: the index' columns -> names there, quoted."""
+    taken = {column.column.name for column in plan.columns}
+    found = {}
+    for name in (*plan.partition_names, *([CLUSTERING] if plan.has_clustering else [])):
+        shown = name.strip('"')
+        while shown in taken:
+            shown += "~"
+        found[name] = names.quoted(shown)
+    return found
+
+
+def _identity(plan: TablePlan, source: str) -> list[str]:
+    if not plan.is_table:
+        return []
+    return [
+        f"{'NULL::bytea' if source == 't' and name == CLUSTERING else f'{source}.{name}'} AS {shown}"
+        for name, shown in identity(plan).items()
+    ]
 
 
 def _clock(plan: TablePlan) -> str:

@@ -87,7 +87,7 @@ class ValueColumn:
 class TablePlan:
     """A table's shape in PostgreSQL. `excluded` names columns that the masking policy does not load.
 
-    `generation` counts the tables that had this name, each with an id of its own.
+    `generation` counts the tables that had this name, each with an id of its own. `is_table`: users get a table.
     """
 
     table: Table
@@ -99,6 +99,7 @@ class TablePlan:
     excluded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     generation: int = 1
+    is_table: bool = False
 
     @property
     def state(self) -> str:
@@ -119,9 +120,19 @@ class TablePlan:
         return names.state_table(self.table.keyspace, self.table.name, part, self.generation)
 
     @property
-    def view(self) -> str:
-        """What users read, quoted."""
+    def public(self) -> str:
+        """What users read, quoted: a view, or where `is_table` a table that is kept equal to one (`surface.py`)."""
         return f"{names.quoted(names.schema_name(self.table.keyspace))}.{names.quoted(self.table.name)}"
+
+    @property
+    def view(self) -> str:
+        """The view of the state, quoted; where a table is kept equal to it, one of our own."""
+        return names.state_table(self.table.keyspace, self.table.name, "view") if self.is_table else self.public
+
+    @property
+    def expiries(self) -> str:
+        """The times at which rows of a table that is kept have to be looked at again, quoted."""
+        return self._state("expiry")
 
     @cached_property
     def partition_names(self) -> tuple[str, ...]:

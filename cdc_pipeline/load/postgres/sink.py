@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -12,13 +13,14 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender
+from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender, surface, touched
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
+from cdc_pipeline.load.postgres.publish import publish
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
-from cdc_pipeline.schema import Table
+from cdc_pipeline.schema import Table, TableFilter
 from cdc_pipeline.transform import MaskedBatch, TableMasks
 
 _TABLE_LOCK = 723_012_103
@@ -29,15 +31,23 @@ _IN_THE_CLEAR = ("NONE", "-")
 class PostgresSink:
     """One connection to one destination; reconnects after `TransientSinkError`.
 
-    `profile` and `overrides` choose the types (`types.md`). Errors are `SinkError`s and never hold a value.
+    `profile` and `overrides` choose the types (`types.md`), `surfaces` what users get as a table. Errors are `SinkError`s and never hold a value.
     """
 
-    def __init__(self, name: str, conninfo: str, profile: str = "native", overrides: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        name: str,
+        conninfo: str,
+        profile: str = "native",
+        overrides: Mapping[str, str] | None = None,
+        surfaces: TableFilter | None = None,
+    ):
         self.name = name
         self._conninfo = conninfo
         self._label = f"{name}{_place(conninfo)}"
         self._profile = profile
         self._overrides = dict(overrides or {})
+        self._surfaces = surfaces
         self._plans: dict[Table, TablePlan] = {}
         self._views: dict[str, str] = {}
         self._connection: psycopg.Connection[Any] | None = None
@@ -69,19 +79,21 @@ class PostgresSink:
             )
             for column in table.columns
         )
-        statements = (*self.statements(plan), ddl.view(plan))
-        return TableSummary(table.full_name, plan.view, columns, statements, plan.warnings)
+        statements = (*self.statements(plan), ddl.view(plan), *(surface.statements(plan) if plan.is_table else ()))
+        return TableSummary(table.full_name, plan.public, columns, statements, plan.warnings)
 
     def statements(self, plan: TablePlan) -> list[str]:
-        """The DDL of a plan but for its view; each may be repeated."""
+        """The DDL of a plan but for what users read; each may be repeated."""
         return list(ddl.statements(plan))
 
     def table_plan(self, table: Table, masks: TableMasks, generation: int = 1) -> TablePlan:
         """The plan of a table; `ConfigurationError` for an override that its column cannot take."""
         try:
-            return make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded, generation)
+            plan = make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded, generation)
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=f"destination {self.name}", key=table.full_name) from None
+        is_table = self._surfaces is not None and self._surfaces.matches(table.full_name)
+        return dataclasses.replace(plan, is_table=is_table)
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
@@ -92,15 +104,16 @@ class PostgresSink:
             made: dict[Table, TablePlan] = {}
             for table, masks in tables:
                 plan = self.table_plan(table, masks, migrate.generation(connection, table))
-                self._migrate(connection, plan)
+                plan = self._migrate(connection, plan)
                 self._check_masks(connection, plan, masks)
                 self._renew(connection, plan, made)
         self._plans |= made
-        self._views |= {table.full_name: plan.view for table, plan in made.items()}
+        self._views |= {table.full_name: plan.public for table, plan in made.items()}
 
-    def _migrate(self, connection: psycopg.Connection[Any], plan: TablePlan) -> None:
-        """Makes what a plan needs."""
+    def _migrate(self, connection: psycopg.Connection[Any], plan: TablePlan) -> TablePlan:
+        """Makes what a plan needs, and gives users what it says; returns it as that could be done."""
         migrate.migrate(connection, plan, self.statements(plan))
+        return publish(connection, plan)
 
     def _renew(self, connection: psycopg.Connection[Any], plan: TablePlan, made: dict[Table, TablePlan]) -> None:
         """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
@@ -263,25 +276,33 @@ class PostgresSink:
 
     def _write(self, connection: psycopg.Connection[Any], batches: Iterable[Encoded]) -> None:
         self._filled.clear()
+        tables = touched.Touched(connection)
         for batch in batches:
             encoded = cast(EncodedTable, batch.payload)
             plan = encoded.plan
             if plan.has_clustering:
                 _meet_ranges(connection, plan, exclusive=encoded.ranges is not None)
             if encoded.ranges is not None:
-                self._ranges(connection, plan, encoded.ranges)
+                staged = self._ranges(connection, plan, encoded.ranges)
+                if plan.is_table:
+                    tables.ranges(plan, staged)
             for rows, static in ((encoded.rows, False), (encoded.static, True)):
                 if rows is not None:
                     staged = self._copy(connection, plan.static_state if static else plan.state, rows)
                     execute_sql(connection, merge.merge_rows(plan, staged, rows.columns, static=static))
+                    if plan.is_table:
+                        (tables.static if static else tables.rows)(plan, staged, rows.columns)
+        tables.expired(plan for plan in self._plans.values() if plan.is_table)
+        tables.refresh()
 
-    def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> None:
+    def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> str:
         """The ledger first, so that rows of this batch meet it; then the rows that are there already."""
         staged = self._copy(connection, plan.ranges, ranges)
         execute_sql(connection, merge.merge_ranges(plan, staged, ranges.columns))
         execute_sql(connection, merge.cover_rows(plan, staged))
         if plan.static:
             execute_sql(connection, merge.cover_static(plan, staged))
+        return staged
 
     def _truncate(self, connection: psycopg.Connection[Any], truncations: Sequence[Truncation]) -> None:
         """The ledger, which hides what was written before, and arrives later; then what it hides is taken away."""
@@ -297,6 +318,8 @@ class PostgresSink:
                 execute_sql(connection, merge.purge(state, stamps, ts))
             if plan.has_clustering:
                 execute_sql(connection, f"DELETE FROM {plan.ranges} WHERE ts <= {ts}")
+            if plan.is_table:
+                touched.fill(connection, plan)
 
     def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
         staged = self._staged.get(table)

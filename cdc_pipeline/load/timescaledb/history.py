@@ -51,7 +51,8 @@ def migrate_to(connection: Connection, plan: TablePlan, options: HypertableOptio
     """Makes or extends the hypertable, and its view anew where its columns are others."""
     migrate.once(connection, table_name(plan), list(_tables(plan, options)), table_name(plan))
     migrate.once(connection, f"{table_name(plan)} settings", list(_settings(plan, options)))
-    migrate.show(connection, plan.table, view_name(plan), view(plan))
+    if migrate.is_newest(connection, plan.table):
+        migrate.show(connection, view_name(plan), view(plan))
 
 
 def _tables(plan: TablePlan, options: HypertableOptions) -> Iterator[str]:

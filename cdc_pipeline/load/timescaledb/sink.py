@@ -12,11 +12,12 @@ from cdc_pipeline.load.postgres import PostgresSink, migrate
 from cdc_pipeline.load.postgres.encode import EncodedTable
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.plan import TablePlan
+from cdc_pipeline.load.postgres.publish import publish
 from cdc_pipeline.load.sink import Encoded
 from cdc_pipeline.load.timescaledb import ddl, extension, history
 from cdc_pipeline.load.timescaledb.options import HypertableOptions
 from cdc_pipeline.load.timescaledb.plan import HypertablePlan, hypertable_plan
-from cdc_pipeline.schema import Table
+from cdc_pipeline.schema import Table, TableFilter
 from cdc_pipeline.transform import TableMasks
 
 _KIND = """
@@ -35,8 +36,9 @@ class TimescaleSink(PostgresSink):
         profile: str = "native",
         overrides: Mapping[str, str] | None = None,
         options: HypertableOptions | None = None,
+        surfaces: TableFilter | None = None,
     ):
-        super().__init__(name, conninfo, profile, overrides)
+        super().__init__(name, conninfo, profile, overrides, surfaces)
         self._options = options or HypertableOptions()
 
     # --- planning ----------------------------------------------------------------------------------------------
@@ -47,7 +49,7 @@ class TimescaleSink(PostgresSink):
         return hypertable_plan(plan, wanted=self._options.hypertables.matches(table.full_name))
 
     def statements(self, plan: TablePlan) -> list[str]:
-        """The DDL of a plan, settings of the hypertable and history included."""
+        """The DDL of a plan but for what users read, settings of the hypertable and history included."""
         found = [*ddl.statements(plan, self._options), *self._settings(plan)]
         if self.keeps_history(plan.table):
             found += history.statements(plan, self._options)
@@ -64,7 +66,7 @@ class TimescaleSink(PostgresSink):
             extension.install(self._open(), f"destination {self.name}")
         super().prepare(tables)
 
-    def _migrate(self, connection: psycopg.Connection[Any], plan: TablePlan) -> None:
+    def _migrate(self, connection: psycopg.Connection[Any], plan: TablePlan) -> TablePlan:
         migrate.once(connection, "timescaledb/functions.sql", [ddl.FUNCTIONS])
         self._check_kind(connection, plan)
         migrate.migrate(connection, plan, list(ddl.statements(plan, self._options)))
@@ -72,6 +74,7 @@ class TimescaleSink(PostgresSink):
             migrate.once(connection, f"{plan.state} settings", settings, plan.state)
         if self.keeps_history(plan.table):
             history.migrate_to(connection, plan, self._options)
+        return publish(connection, plan)
 
     def _check_kind(self, connection: psycopg.Connection[Any], plan: TablePlan) -> None:
         """A table that holds rows stays what it is: a hypertable's unique index is another."""
