@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -109,6 +110,9 @@ class Fitter:
                 f"table {batch.table.full_name}: {batch.changes} changes decoded, {masked.merged.changes} to be "
                 f"applied and {len(letters)} parked: the counts must be equal"
             )
+        if self._sink.keeps_history(batch.table):
+            _, apart = self.once(batch, failures, apart=True)
+            encoded = dataclasses.replace(encoded, apart=apart.payload)
         return Fitted(encoded, letters, masked.report)
 
     def once(self, batch: ChangeBatch, without: Collection[int], *, apart: bool = False) -> tuple[MaskedBatch, Encoded]:

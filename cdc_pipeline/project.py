@@ -20,6 +20,7 @@ from cdc_pipeline.config import (
     KeystoreEncryption,
     PostgresDestination,
     Settings,
+    TimescaleDestination,
     load_config,
 )
 from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
@@ -28,6 +29,7 @@ from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.history import SchemaHistory, ShardSchema
 from cdc_pipeline.load import Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
 from cdc_pipeline.loaded import LoadedTables
 from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane
@@ -170,6 +172,8 @@ class Project:
     def conninfo(self, destination: str) -> str:
         """How to connect to a destination; starts the server of an embedded one."""
         place = self.settings.destinations[destination]
+        if isinstance(place, TimescaleDestination):
+            return place.conninfo()
         if not isinstance(place, PostgresDestination):
             raise ConfigurationError(
                 f"destination {destination}: expected kind postgres, found {place.kind}, which is not loaded yet"
@@ -191,6 +195,15 @@ class Project:
     def _make_sink(self, destination: str, conninfo: str) -> Sink:
         types = self.settings.destinations[destination].types
         self._check_overrides(destination, types.columns)
+        place = self.settings.destinations[destination]
+        if isinstance(place, TimescaleDestination):
+            options = HypertableOptions(
+                hypertables=TableFilter.of(place.hypertables),
+                history=TableFilter.of(place.history) if place.history else None,
+                chunk_interval=place.chunk_interval,
+                compress_after=place.compress_after,
+            )
+            return TimescaleSink(destination, conninfo, types.profile, types.columns, options)
         return PostgresSink(destination, conninfo, types.profile, types.columns)
 
     def _check_overrides(self, destination: str, columns: dict[str, str]) -> None:

@@ -13,6 +13,12 @@ import pytest
 import structlog
 
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
+from cdc_pipeline_tests.load.timescaledb.provider import header
+
+
+def pytest_report_header() -> str:
+    """Says whether the tests on a real TimescaleDB are among these."""
+    return header()
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cdc_pipeline.config.section import FilePath, SecretField, Section
-from cdc_pipeline.config.source import Port
+from cdc_pipeline.config.source import Duration, Port
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -119,9 +120,20 @@ class PostgresDestination(PostgresConnection, _Place):
 
 
 class TimescaleDestination(PostgresConnection, _Place):
-    """A TimescaleDB server; there is no embedded one."""
+    """A TimescaleDB server; there is no embedded one. `hypertables` and `history` are patterns of `keyspace.table`."""
 
     kind: Literal["timescaledb"]
+    hypertables: tuple[str, ...] = ("*",)
+    history: tuple[str, ...] = ()
+    chunk_interval: Duration = timedelta(days=7)
+    compress_after: Duration | None = None
+
+    @field_validator("chunk_interval")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if not value:
+            raise PydanticCustomError("span", "expected a span of time, found none")
+        return value
 
     @model_validator(mode="after")
     def _never_embedded(self) -> Self:

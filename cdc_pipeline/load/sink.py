@@ -47,10 +47,13 @@ class Truncation:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch ready to be sent: `payload` is the destination's own; `failures` maps rows to why they do not fit."""
+    """A batch ready to be sent: `payload` is the destination's own; `failures` maps rows to why they do not fit.
+
+    `apart` is a payload of the same changes, not merged, for a table whose history is kept."""
 
     payload: Any
     failures: dict[int, RowError] = field(default_factory=dict)
+    apart: Any = None
 
 
 class Sink(Protocol):
@@ -80,6 +83,10 @@ class Sink(Protocol):
 
     def encode(self, masked: MaskedBatch) -> Encoded:
         """Types a batch. Pure; may be repeated."""
+        ...
+
+    def keeps_history(self, table: Table) -> bool:
+        """Whether each change of a table is wanted by itself, too, as `Encoded.apart`."""
         ...
 
     def apply(

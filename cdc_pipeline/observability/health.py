@@ -29,10 +29,15 @@ class Health:
     message: str
 
 
+_EXTENSION = """
+SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'timescaledb'
+"""
+
+
 def check_postgres(
     conninfo: str, *, name: str = "postgres", kind: str = "postgres", timeout: float = DEFAULT_TIMEOUT
 ) -> Health:
-    """Log in by libpq's connection string and run one query."""
+    """Log in by libpq's connection string and run one query; of kind `timescaledb`, the extension has to be at hand."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -48,7 +53,13 @@ def check_postgres(
     def ask() -> str:
         with psycopg.connect(conninfo, connect_timeout=max(2, int(timeout)), autocommit=True) as connection:
             connection.execute("SELECT 1")
-            return connection.info.parameter_status("server_version") or "unknown"
+            version = connection.info.parameter_status("server_version") or "unknown"
+            if kind != "timescaledb":
+                return version
+            found = connection.execute(_EXTENSION).fetchone()
+            if found is None:
+                raise LookupError("extension timescaledb")
+            return f"{version}, TimescaleDB {found[0]}"
 
     return _check(ask, name=name, kind=kind, expected=f"{where}: expected {expected}", timeout=timeout)
 
@@ -161,6 +172,7 @@ def _check(ask: Callable[[], str], *, name: str, kind: str, expected: str, timeo
 
 
 _MEANINGS = (
+    ("extension timescaledb", "a PostgreSQL without the extension timescaledb"),
     ("password authentication failed", "the password refused"),
     ("authentication failed", "the password refused"),
     ("badcredentials", "the password refused"),

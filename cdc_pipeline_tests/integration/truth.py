@@ -112,7 +112,7 @@ def unexplained(
         query = (
             f"SELECT row({listed})::text, row({keys})::text, row({partition})::text, num_nonnulls({clustering}) = 0 "
         )
-        query += f"FROM {plan.view}"
+        query += f"FROM {plan.public}"
         extra = [
             text
             for text, key, part, alone in connection.execute(query.encode()).fetchall()

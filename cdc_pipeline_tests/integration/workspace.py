@@ -24,7 +24,8 @@ FAST = {"attempts": 3, "wait": 0.01, "max_wait": 0.02}
 
 @dataclasses.dataclass
 class Workspace:
-    """A folder with `cdc.yaml`, key ring and rules; `settings` holds more sections, `types` the destination's."""
+    """A folder with `cdc.yaml`, key ring and rules; `settings` holds more sections, `types` and
+    `destination` the destination's."""
 
     folder: Path
     segments: Path
@@ -34,6 +35,7 @@ class Workspace:
     types: dict[str, Any] = dataclasses.field(default_factory=dict)
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     rules: dict[str, Any] | None = None
+    destination: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def write(self) -> Path:
         """Writes the files; returns the configuration's path."""
@@ -48,7 +50,9 @@ class Workspace:
                 "schema": {"file": str(self.schema)},
                 **self.settings.get("source", {}),
             },
-            "destinations": {"warehouse": {"kind": "postgres", "dsn": self.conninfo, "types": self.types}},
+            "destinations": {
+                "warehouse": {"kind": "postgres", "dsn": self.conninfo, "types": self.types, **self.destination}
+            },
             "masking": {"keys": {"file": "keys.json"}, "rules": "masking.yaml"},
             "retry": FAST,
             **{name: section for name, section in self.settings.items() if name != "source"},

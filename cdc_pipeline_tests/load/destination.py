@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -34,10 +34,11 @@ class Destination:
     ring: KeyRing | None = None
     profile: str = "native"
     overrides: dict[str, str] = dataclasses.field(default_factory=dict)
+    make_sink: Callable[..., PostgresSink] = PostgresSink
 
     def __post_init__(self) -> None:
         policy = MaskingPolicy(self.rules, self.ring)
-        self.sink = PostgresSink("warehouse", self.conninfo, self.profile, self.overrides)
+        self.sink = self.make_sink("warehouse", self.conninfo, self.profile, self.overrides)
         self.masks = {table.full_name: TableMasks(policy, table) for table in self.tables}
         self.fitter = Fitter(LANE, lambda table: self.masks[table.full_name], self.sink)
 

@@ -128,3 +128,11 @@ def test_directories(tmp_path: Path) -> None:
     assert check_directory(tmp_path).up
     assert check_directory(tmp_path / "no").message.endswith("expected a readable directory, found none")
     assert check_directory(file).message.endswith("found a file")
+
+
+def test_a_server_without_timescaledb(pg_database: str) -> None:
+    """PostgreSQL is up for itself, and no TimescaleDB."""
+    assert check_postgres(pg_database).up
+    health = check_postgres(pg_database, kind="timescaledb")
+    assert not health.up
+    assert health.message.endswith("found a PostgreSQL without the extension timescaledb")

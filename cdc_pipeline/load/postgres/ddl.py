@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 
 from cdc_pipeline.load.postgres import names
+from cdc_pipeline.load.postgres.plan import CLUSTERING as CLUSTERING
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType
-
-CLUSTERING = '"r:ck"'
-"""The clustering's sort bytes: rows lie in a partition as Cassandra sorts them, and a range is two of these."""
 
 LIVE_W, LIVE_X, DELETED = '"r:lw"', '"r:lx"', '"r:dw"'
 """Row liveness (writetime µs, expiry s) and the greatest deletion (µs) of a row."""
@@ -26,20 +24,21 @@ def statements(plan: TablePlan) -> Iterator[str]:
     """The tables and indexes of a table, in order; each may be repeated. The view comes after them."""
     for table, columns in tables(plan):
         yield _create(table, columns)
-    yield _unique_index(plan.state, [*plan.partition_names, *([CLUSTERING] if plan.has_clustering else [])])
+    yield unique_index(plan.state, plan.row_key)
     yield from _added(plan.state, plan.regular)
     if plan.static:
-        yield _unique_index(plan.static_state, plan.partition_names)
+        yield unique_index(plan.static_state, plan.partition_names)
         yield from _added(plan.static_state, plan.static)
     if plan.has_clustering:
-        yield _unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
+        yield unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
     yield f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
 
 
 def tables(plan: TablePlan) -> Iterator[tuple[str, list[str]]]:
     """(table, column definitions) of the rows, the static rows and the ledger, quoted."""
     keys = [_key_columns(key) for key in plan.partition_key]
-    yield plan.state, [*keys, *_clustering_columns(plan), *_row_columns(), *_value_columns(plan.regular)]
+    rows = [*keys, *_clustering_columns(plan), *_derived_columns(plan), *_row_columns()]
+    yield plan.state, [*rows, *_value_columns(plan.regular)]
     if plan.static:
         yield plan.static_state, [*keys, f"{DELETED} bigint", *_value_columns(plan.static)]
     if plan.has_clustering:
@@ -74,7 +73,7 @@ def view(plan: TablePlan) -> str:
                           + [_alive(value, "s", floor) for value in plan.regular if not value.is_cells])  # fmt: skip
     keys = [f"s.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key + plan.clustering]
     columns = [*keys, *_shown(plan.static, "t", "tm", _floor("t"))]
-    columns += _shown(plan.regular, "s", "m", floor)
+    columns += [*_shown(plan.regular, "s", "m", floor), *_identity(plan, "s")]
     parts = [f"FROM {plan.state} s", _clock(plan), *_assembled(plan.regular, "s", "m", floor)]
     if not plan.static:
         return f"CREATE OR REPLACE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
@@ -92,6 +91,7 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
     columns += [f"NULL::{key.type.sql} AS {names.quoted(key.column.name)}" for key in plan.clustering]
     columns += _shown(plan.static, "t", "tm", static_floor)
     columns += [f"NULL::{value.type.sql} AS {names.quoted(value.column.name)}" for value in plan.regular]
+    columns += _identity(plan, "t")
     some = " OR ".join(
         f"tm.{_public(value)} IS NOT NULL" if value.is_cells else _alive(value, "t", static_floor)
         for value in plan.static
@@ -103,6 +103,27 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
         f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE ({some}) "
         f"AND NOT EXISTS (SELECT 1 {rows} WHERE {same} AND ({visible}))"
     )
+
+
+def identity(plan: TablePlan) -> dict[str, str]:
+    """What tells rows apart in a view that a table is kept equal to: the index' columns -> names there, quoted."""
+    taken = {column.column.name for column in plan.columns}
+    found = {}
+    for name in (*plan.partition_names, *([CLUSTERING] if plan.has_clustering else [])):
+        shown = name.strip('"')
+        while shown in taken:
+            shown += "~"
+        found[name] = names.quoted(shown)
+    return found
+
+
+def _identity(plan: TablePlan, source: str) -> list[str]:
+    if not plan.is_table:
+        return []
+    return [
+        f"{'NULL::bytea' if source == 't' and name == CLUSTERING else f'{source}.{name}'} AS {shown}"
+        for name, shown in identity(plan).items()
+    ]
 
 
 def _clock(plan: TablePlan) -> str:
@@ -155,7 +176,7 @@ def _create(table: str, columns: Sequence[str]) -> str:
     return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}) WITH (fillfactor = 80)"
 
 
-def _unique_index(table: str, columns: Sequence[str]) -> str:
+def unique_index(table: str, columns: Sequence[str]) -> str:
     """The one index of a state table. Nulls are not distinct: a key part may be an empty value of a typed column."""
     name = key_index(table).split(".", 1)[1]
     return f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({', '.join(columns)}) NULLS NOT DISTINCT"
@@ -177,6 +198,10 @@ def _clustering_columns(plan: TablePlan) -> list[str]:
     if not plan.has_clustering:
         return []
     return [*(f"{key.sql_name} {key.type.sql}" for key in plan.clustering), f"{CLUSTERING} bytea NOT NULL"]
+
+
+def _derived_columns(plan: TablePlan) -> list[str]:
+    return [f"{name} {sql} NOT NULL" for name, (sql, _) in plan.derived.items()]
 
 
 def _row_columns() -> list[str]:

@@ -18,8 +18,8 @@ OLD, NEW = "s", "excluded"
 
 
 def staging(table: str, name: str) -> str:
-    """A session's staging table of a state table's shape; empty again after each commit."""
-    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (LIKE {table}) ON COMMIT DELETE ROWS"
+    """A session's staging table of a state table's shape, where any column may be null; empty after each commit."""
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS SELECT * FROM {table} WITH NO DATA"
 
 
 def copy_in(name: str, columns: Sequence[str]) -> str:
@@ -33,7 +33,7 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
     `ledger`: rows in ranges that were deleted before get the ranges' deletion on their way.
     """
     table = plan.static_state if static else plan.state
-    keys = [*plan.partition_names, *([CLUSTERING] if plan.has_clustering and not static else [])]
+    keys = plan.partition_names if static else plan.row_key
     values = [value for value in (plan.static if static else plan.regular) if value.part("v") in columns]
     sets, guards = [], []
     if not static:
@@ -48,9 +48,12 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
         value_sets, guard = _merged(value, columns)
         sets += value_sets
         guards.append(guard)
-    chosen = ", ".join(_ledgered(column, columns) if ledger else f"i.{column}" for column in sent)
+    chosen = [_ledgered(column, columns) if ledger else f"i.{column}" for column in sent]
+    if not static:
+        sent += plan.derived
+        chosen += [expression for _, expression in plan.derived.values()]
     return (
-        f"INSERT INTO {table} AS {OLD} ({', '.join(sent)}) SELECT {chosen} FROM {name} i"
+        f"INSERT INTO {table} AS {OLD} ({', '.join(sent)}) SELECT {', '.join(chosen)} FROM {name} i"
         f"{_ledger(plan, static) if ledger else ''} "
         f"ON CONFLICT ({', '.join(keys)}) DO "
         + (f"UPDATE SET {', '.join(sets)} WHERE {' OR '.join(guards)}" if sets else "NOTHING")
@@ -84,12 +87,28 @@ def merge_ranges(plan: TablePlan, name: str, columns: Sequence[str]) -> str:
 def cover_rows(plan: TablePlan, name: str) -> str:
     """Staged ranges over the rows that are there already."""
     keys = [*plan.partition_names, CLUSTERING]
+    if plan.covers_by_key:
+        return _cover_by_key(plan, name)
     selected = ", ".join(f"e.{key}" for key in keys)
     matched = f"{plan.same_partition(OLD, 'm')} AND {OLD}.{CLUSTERING} = m.{CLUSTERING}"
     return (
         f"UPDATE {plan.state} {OLD} SET {DELETED} = m.ts FROM (SELECT {selected}, max(r.ts) AS ts FROM {name} r "
         f"JOIN {plan.state} e ON {plan.same_partition('e', 'r')} AND e.{CLUSTERING} >= r.lo AND e.{CLUSTERING} < r.hi "
         f"GROUP BY {selected}) m WHERE {matched} AND ({OLD}.{DELETED} IS NULL OR {OLD}.{DELETED} < m.ts)"
+    )
+
+
+def _cover_by_key(plan: TablePlan, name: str) -> str:
+    """The same through the unique index: of compressed chunks only the batches with these keys are unpacked."""
+    typed = [key.sql_name for key in (*plan.partition_key, *plan.clustering)]
+    keys = list(dict.fromkeys([*typed, *plan.partition_names, CLUSTERING, *plan.derived]))
+    selected = ", ".join(f"e.{key}" for key in keys)
+    return (
+        f"INSERT INTO {plan.state} AS {OLD} ({', '.join(keys)}, {DELETED}) SELECT {selected}, max(r.ts) FROM {name} r "
+        f"JOIN {plan.state} e ON {plan.same_partition('e', 'r')} AND e.{CLUSTERING} >= r.lo AND e.{CLUSTERING} < r.hi "
+        f"WHERE e.{DELETED} IS NULL OR e.{DELETED} < r.ts GROUP BY {selected} "
+        f"ON CONFLICT ({', '.join(plan.row_key)}) DO UPDATE SET {DELETED} = {NEW}.{DELETED} "
+        f"WHERE {OLD}.{DELETED} IS NULL OR {OLD}.{DELETED} < {NEW}.{DELETED}"
     )
 
 

@@ -8,12 +8,16 @@ same tables at once (`plan.py` names the columns so). Views follow the newest ta
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import structlog
 
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres import ddl
+from cdc_pipeline.load.postgres.names import quoted
 from cdc_pipeline.load.postgres.plan import TablePlan
 from cdc_pipeline.schema import Table
 
@@ -46,6 +50,7 @@ UPDATE cdc.cdc_tables SET version = %s WHERE (keyspace_name, table_name, table_i
 """
 
 Connection = psycopg.Connection[Any]
+log = structlog.get_logger()
 
 
 def begin(connection: Connection) -> None:
@@ -72,22 +77,38 @@ def generation(connection: Connection, table: Table) -> int:
     return int(row[0])
 
 
-def migrate(connection: Connection, plan: TablePlan) -> None:
-    """Makes or extends the state tables of a plan, and its view where no newer one is there."""
-    statements = list(ddl.statements(plan))
+def migrate(connection: Connection, plan: TablePlan, statements: Sequence[str]) -> None:
+    """Makes or extends the state tables of a plan by these statements."""
     text = ";\n".join(statements)
     if not _is_done(connection, plan.state, text, *ddl.relations(plan)):
         _check_types(connection, plan)
         for statement in statements:
             connection.execute(statement.encode())
         _store(connection, plan.state, text)
-    view = ddl.view(plan)
-    if _is_newest(connection, plan.table) and not _is_done(connection, plan.view, view, plan.view):
-        _replace_view(connection, plan)
-        _store(connection, plan.view, view, alone=True)
 
 
-def _is_newest(connection: Connection, table: Table) -> bool:
+def show(connection: Connection, name: str, view: str) -> bool:
+    """Makes or replaces a view, unless it is there; whether it did so.
+
+    One that something depends on is kept, with what it shows, and with new columns at its end where that will do.
+    """
+    if _is_done(connection, name, view, name):
+        return False
+    if _replace_view(connection, name, view):
+        _store(connection, name, view, alone=True)
+    return True
+
+
+def once(connection: Connection, name: str, statements: Sequence[str], *relations: str) -> None:
+    """Runs statements that may be repeated, unless they were the last that ran under that name."""
+    text = ";\n".join(statements)
+    if not _is_done(connection, name, text, *relations):
+        for statement in statements:
+            connection.execute(statement.encode())
+        _store(connection, name, text, alone=True)
+
+
+def is_newest(connection: Connection, table: Table) -> bool:
     """Whether the view is this table's to make, and no lane ahead made a newer one."""
     newest = connection.execute(_NEWEST, (table.keyspace, table.name)).fetchone()
     if newest is None or newest[0] != table.id or newest[1] > table.version:
@@ -111,18 +132,72 @@ def _check_types(connection: Connection, plan: TablePlan) -> None:
             )
 
 
-def _replace_view(connection: Connection, plan: TablePlan) -> None:
+def _replace_view(connection: Connection, name: str, view: str) -> bool:
     """A view whose columns changed otherwise than at its end has to be made anew; what was granted on it stays."""
-    view = ddl.view(plan).encode()
+    if _runs(connection, view):
+        return True
+    with kept_grants(connection, name):
+        if _runs(connection, f"DROP VIEW {name}"):
+            connection.execute(view.encode())
+            return True
+    if _runs(connection, _appending(connection, name, view)):
+        return True
+    blocking = ", ".join(dependents(connection, name))
+    log.warning("view kept as it is", view=name, message=f"expected to make it anew, found {blocking} to depend on it")
+    return False
+
+
+def _runs(connection: Connection, text: str) -> bool:
+    """Runs what the columns or the dependents of a view may not allow."""
     try:
         with connection.transaction():
-            connection.execute(view)
-    except psycopg.errors.InvalidTableDefinition:
-        grants = connection.execute(_GRANTS, {"view": plan.view}).fetchall()
-        connection.execute(f"DROP VIEW {plan.view}".encode())
-        connection.execute(view)
+            connection.execute(text.encode())
+    except (psycopg.errors.InvalidTableDefinition, psycopg.errors.DependentObjectsStillExist):
+        return False
+    return True
+
+
+def _appending(connection: Connection, name: str, view: str) -> str:
+    """The same view with the columns that are there first, and new ones behind them."""
+    head, query = view.split(" AS ", 1)
+    with connection.transaction(force_rollback=True), connection.cursor() as cursor:
+        wanted = cursor.execute(f"SELECT * FROM ({query}) v LIMIT 0".encode()).description or []
+        found = cursor.execute(f"SELECT * FROM {name} LIMIT 0".encode()).description or []
+    known = [column.name for column in found]
+    order = [*known, *(column.name for column in wanted if column.name not in known)]
+    if not {*known} <= {column.name for column in wanted}:
+        return view
+    return f"{head} AS SELECT {', '.join(map(quoted, order))} FROM ({query}) v"
+
+
+@contextmanager
+def kept_grants(connection: Connection, name: str) -> Iterator[None]:
+    """What was granted on a relation is granted on what has its name at the end of the block."""
+    grants = connection.execute(_GRANTS, {"view": name}).fetchall()
+    before = connection.execute("SELECT to_regclass(%s)::oid", (name,)).fetchone()
+    yield
+    if connection.execute("SELECT to_regclass(%s)::oid", (name,)).fetchone() != before:
         for (grant,) in grants:
             connection.execute(grant)
+
+
+@contextmanager
+def no_grants() -> Iterator[None]:
+    """Nothing to keep."""
+    yield
+
+
+_DEPENDENTS = """
+SELECT DISTINCT d.objid::regclass::text FROM (
+  SELECT r.ev_class AS objid FROM pg_depend p JOIN pg_rewrite r ON r.oid = p.objid
+  WHERE p.classid = 'pg_rewrite'::regclass AND p.refobjid = to_regclass(%(name)s) AND r.ev_class <> p.refobjid
+  UNION SELECT c.conrelid FROM pg_constraint c WHERE c.confrelid = to_regclass(%(name)s)) d ORDER BY 1
+"""
+
+
+def dependents(connection: Connection, name: str) -> list[str]:
+    """Views and tables of others that depend on a relation."""
+    return [row[0] for row in connection.execute(_DEPENDENTS, {"name": name}).fetchall()]
 
 
 _GRANTS = """

@@ -82,7 +82,7 @@ def compare(
             copy.write(TRAILER)
         listed = ", ".join(names.quoted(field.column.name) for field in fields)
         wanted = _rows(connection, f"SELECT row({listed})::text FROM cdc_truth")
-        found = _rows(connection, f"SELECT row({listed})::text FROM {plan.view}")
+        found = _rows(connection, f"SELECT row({listed})::text FROM {plan.public}")
         connection.execute("DROP TABLE cdc_truth")
     missing, extra = wanted - found, found - wanted
     return Parity(

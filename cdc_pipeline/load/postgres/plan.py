@@ -19,6 +19,9 @@ from cdc_pipeline.load.postgres.types import (
 from cdc_pipeline.schema import Column, Table
 from cdc_pipeline.types import Scalar
 
+CLUSTERING = '"r:ck"'
+"""The clustering's sort bytes: rows lie in a partition as Cassandra sorts them, and a range is two of these."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyColumn:
@@ -84,7 +87,7 @@ class ValueColumn:
 class TablePlan:
     """A table's shape in PostgreSQL. `excluded` names columns that the masking policy does not load.
 
-    `generation` counts the tables that had this name, each with an id of its own.
+    `generation` counts the tables that had this name, each with an id of its own. `is_table`: users get a table.
     """
 
     table: Table
@@ -96,6 +99,7 @@ class TablePlan:
     excluded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     generation: int = 1
+    is_table: bool = False
 
     @property
     def state(self) -> str:
@@ -116,14 +120,39 @@ class TablePlan:
         return names.state_table(self.table.keyspace, self.table.name, part, self.generation)
 
     @property
-    def view(self) -> str:
-        """What users read, quoted."""
+    def public(self) -> str:
+        """What users read, quoted: a view, or where `is_table` a table that is kept equal to one (`surface.py`)."""
         return f"{names.quoted(names.schema_name(self.table.keyspace))}.{names.quoted(self.table.name)}"
+
+    @property
+    def view(self) -> str:
+        """The view of the state, quoted; where a table is kept equal to it, one of our own."""
+        return names.state_table(self.table.keyspace, self.table.name, "view") if self.is_table else self.public
+
+    @property
+    def expiries(self) -> str:
+        """The times at which rows of a table that is kept have to be looked at again, quoted."""
+        return self._state("expiry")
 
     @cached_property
     def partition_names(self) -> tuple[str, ...]:
         """The columns that identify a partition, quoted."""
         return tuple(key.index_name for key in self.partition_key)
+
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """The columns of the rows' one unique index, which their merge names as its conflict target, quoted."""
+        return (*self.partition_names, *([CLUSTERING] if self.has_clustering else []))
+
+    @property
+    def derived(self) -> Mapping[str, tuple[str, str]]:
+        """Columns of the rows, quoted, that are not sent but made of their key: SQL type, expression over row `i`."""
+        return {}
+
+    @property
+    def covers_by_key(self) -> bool:
+        """Whether rows that a range covers are found by key first, because an UPDATE over a join would cost more."""
+        return False
 
     def same_partition(self, left: str, right: str) -> str:
         """The condition that rows of two tables belong to one partition; an index or a hash serves it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -12,14 +13,15 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender
+from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender, surface, touched
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.fresh import FreshRows
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
+from cdc_pipeline.load.postgres.publish import publish
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
-from cdc_pipeline.schema import Table
+from cdc_pipeline.schema import Table, TableFilter
 from cdc_pipeline.transform import MaskedBatch, TableMasks
 
 _TABLE_LOCK = 723_012_103
@@ -30,15 +32,23 @@ _IN_THE_CLEAR = ("NONE", "-")
 class PostgresSink:
     """One connection to one destination; reconnects after `TransientSinkError`.
 
-    `profile` and `overrides` choose the types (`types.md`). Errors are `SinkError`s and never hold a value.
+    `profile` and `overrides` choose the types (`types.md`), `surfaces` what users get as a table. Errors are `SinkError`s and never hold a value.
     """
 
-    def __init__(self, name: str, conninfo: str, profile: str = "native", overrides: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        name: str,
+        conninfo: str,
+        profile: str = "native",
+        overrides: Mapping[str, str] | None = None,
+        surfaces: TableFilter | None = None,
+    ):
         self.name = name
         self._conninfo = conninfo
         self._label = f"{name}{_place(conninfo)}"
         self._profile = profile
         self._overrides = dict(overrides or {})
+        self._surfaces = surfaces
         self._plans: dict[Table, TablePlan] = {}
         self._views: dict[str, str] = {}
         self._connection: psycopg.Connection[Any] | None = None
@@ -72,14 +82,21 @@ class PostgresSink:
             )
             for column in table.columns
         )
-        return TableSummary(table.full_name, plan.view, columns, (*ddl.statements(plan), ddl.view(plan)), plan.warnings)
+        statements = (*self.statements(plan), ddl.view(plan), *(surface.statements(plan) if plan.is_table else ()))
+        return TableSummary(table.full_name, plan.public, columns, statements, plan.warnings)
+
+    def statements(self, plan: TablePlan) -> list[str]:
+        """The DDL of a plan but for what users read; each may be repeated."""
+        return list(ddl.statements(plan))
 
     def table_plan(self, table: Table, masks: TableMasks, generation: int = 1) -> TablePlan:
         """The plan of a table; `ConfigurationError` for an override that its column cannot take."""
         try:
-            return make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded, generation)
+            plan = make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded, generation)
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=f"destination {self.name}", key=table.full_name) from None
+        is_table = self._surfaces is not None and self._surfaces.matches(table.full_name)
+        return dataclasses.replace(plan, is_table=is_table)
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
@@ -91,11 +108,16 @@ class PostgresSink:
             made: dict[Table, TablePlan] = {}
             for table, masks in tables:
                 plan = self.table_plan(table, masks, migrate.generation(connection, table))
-                migrate.migrate(connection, plan)
+                plan = self._migrate(connection, plan)
                 self._check_masks(connection, plan, masks)
                 self._renew(connection, plan, made)
         self._plans |= made
-        self._views |= {table.full_name: plan.view for table, plan in made.items()}
+        self._views |= {table.full_name: plan.public for table, plan in made.items()}
+
+    def _migrate(self, connection: psycopg.Connection[Any], plan: TablePlan) -> TablePlan:
+        """Makes what a plan needs, and gives users what it says; returns it as that could be done."""
+        migrate.migrate(connection, plan, self.statements(plan))
+        return publish(connection, plan)
 
     def _renew(self, connection: psycopg.Connection[Any], plan: TablePlan, made: dict[Table, TablePlan]) -> None:
         """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
@@ -157,6 +179,10 @@ class PostgresSink:
         """Types a batch for its table's plan."""
         encoded = encode_table(self._plans[masked.table], masked, self._cell_oid)
         return Encoded(encoded, encoded.failures)
+
+    def keeps_history(self, table: Table) -> bool:
+        """Never: the state is kept."""
+        return False
 
     def apply(
         self,
@@ -258,21 +284,30 @@ class PostgresSink:
         tables = sorted((cast(EncodedTable, batch.payload) for batch in batches), key=lambda one: one.plan.state)
         _meet_ranges(connection, tables)
         held = _held(connection, tables)
+        kept = touched.Touched(connection)
         for encoded in tables:
             plan = encoded.plan
             ledger, keyed = held[plan.state]
             if encoded.ranges is not None:
-                self._ranges(connection, plan, encoded.ranges)
+                staged = self._ranges(connection, plan, encoded.ranges)
                 ledger = True
-            if encoded.rows is not None:
-                fresh = encoded.rows.inserts and keyed and not ledger and self._fresh.worth_a_try(plan.state)
-                if not (fresh and self._copied(connection, plan, encoded.rows)):
-                    self._merge(connection, plan, encoded.rows, static=False, ledger=ledger)
+                if plan.is_table:
+                    kept.ranges(plan, staged)
+            if encoded.rows is not None and not (keyed and not ledger and self._copied(connection, plan, encoded.rows)):
+                staged = self._merge(connection, plan, encoded.rows, static=False, ledger=ledger)
+                if plan.is_table:
+                    kept.rows(plan, staged, encoded.rows.columns)
             if encoded.static is not None:
-                self._merge(connection, plan, encoded.static, static=True, ledger=ledger)
+                staged = self._merge(connection, plan, encoded.static, static=True, ledger=ledger)
+                if plan.is_table:
+                    kept.static(plan, staged, encoded.static.columns)
+        kept.expired(plan for plan in self._plans.values() if plan.is_table)
+        kept.refresh()
 
     def _copied(self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch) -> bool:
-        """Rows that are all new into the state table itself; False, and nothing written, when some are not."""
+        """Rows that are all new into the state table itself; False, and nothing written, when they may not all be."""
+        if not rows.inserts or plan.is_table or plan.derived or not self._fresh.worth_a_try(plan.state):
+            return False
         try:
             with connection.transaction():
                 _copy_into(connection, plan.state, rows)
@@ -284,18 +319,20 @@ class PostgresSink:
 
     def _merge(
         self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch, *, static: bool, ledger: bool
-    ) -> None:
+    ) -> str:
         staged = self._copy(connection, plan.static_state if static else plan.state, rows)
         merging = merge.merge_rows(plan, staged, rows.columns, static=static, ledger=ledger)
         execute_sql(connection, merging, prepare=True)
+        return staged
 
-    def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> None:
+    def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> str:
         """The ledger first, so that rows of this batch meet it; then the rows that are there already."""
         staged = self._copy(connection, plan.ranges, ranges)
         execute_sql(connection, merge.merge_ranges(plan, staged, ranges.columns))
         execute_sql(connection, merge.cover_rows(plan, staged))
         if plan.static:
             execute_sql(connection, merge.cover_static(plan, staged))
+        return staged
 
     def _truncate(self, connection: psycopg.Connection[Any], truncations: Sequence[Truncation]) -> None:
         """The ledger, which hides what was written before, and arrives later; then what it hides is taken away."""
@@ -311,6 +348,8 @@ class PostgresSink:
                 execute_sql(connection, merge.purge(state, stamps, ts))
             if plan.has_clustering:
                 execute_sql(connection, f"DELETE FROM {plan.ranges} WHERE ts <= {ts}")
+            if plan.is_table:
+                touched.fill(connection, plan)
 
     def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
         """Fills the staging table of a state table."""

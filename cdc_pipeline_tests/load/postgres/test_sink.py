@@ -33,17 +33,18 @@ class Database(Place):
     """A database of the embedded server."""
 
     conninfo: str
+    make_sink: Callable[..., PostgresSink] = PostgresSink
 
     def sink(self) -> PostgresSink:
         """A sink for it."""
-        return PostgresSink("warehouse", self.conninfo)
+        return self.make_sink("warehouse", self.conninfo)
 
     def unreachable(self) -> PostgresSink:
         """A port that nobody listens on."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
-        return PostgresSink("warehouse", make_conninfo(self.conninfo, port=port, connect_timeout=2))
+        return self.make_sink("warehouse", make_conninfo(self.conninfo, port=port, connect_timeout=2))
 
     def disconnect(self) -> None:
         """`pg_terminate_backend` for all but ourselves."""
