@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, ChangeBatch, RowKind
 from cdc_pipeline.schema import Table
+from cdc_pipeline.transform.counters import by_shard, undominated
 from cdc_pipeline.types import clustering_key
 
 Longs = npt.NDArray[np.int64]
@@ -108,8 +109,11 @@ class MergedBatch:
 def compact(batch: ChangeBatch, without: frozenset[int] = frozenset(), *, apart: bool = False) -> MergedBatch:
     """Merges a batch; rows whose index is in `without` (parked ones) are left out; `apart` keeps each row for itself.
 
-    A partition deletion of a table without clustering columns is a deletion of its one row (8.3).
+    A partition deletion of a table without clustering columns is a deletion of its one row (8.3). A counter's cells
+    come out by shard (`counters.py`).
     """
+    if batch.table.is_counter:
+        batch = by_shard(batch)
     kind = batch.rows.column("kind").to_numpy().copy()
     if without:
         kind[list(without)] = RowKind.NOTHING
@@ -167,7 +171,7 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
         live_ts=live_ts,
         live_x=live_x,
         del_ts=del_ts,
-        cells=_winners(cells, row_of),
+        cells=_winners(cells, row_of, by_clock=table.is_counter),
         deletions=_column_deletions(cells, row_of),
         source=source,
         shared=chosen[np.bincount(merged_row, minlength=count)[merged_row] > 1],
@@ -219,7 +223,7 @@ def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) ->
     return live_ts, live_x
 
 
-def _winners(cells: _CellColumns, row_of: Longs) -> Cells:
+def _winners(cells: _CellColumns, row_of: Longs, *, by_clock: bool = False) -> Cells:
     chosen = np.flatnonzero((cells.kind != CellKind.COLUMN_DELETION) & (row_of[cells.row] >= 0))
     row = row_of[cells.row[chosen]]
     column, ts, x = cells.column[chosen], cells.ts[chosen], cells.x[chosen]
@@ -234,6 +238,9 @@ def _winners(cells: _CellColumns, row_of: Longs) -> Cells:
             winners = _break_ties(order, tied, last, chosen, cells.value)
     else:
         winners = order
+    if by_clock:  # of a counter's shards
+        take = pa.array(chosen[winners])
+        winners = winners[undominated(row[winners], column[winners], ts[winners], cells.path.take(take))]
     picked = chosen[winners]
     take = pa.array(picked)
     return Cells(
