@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cached_property
@@ -26,7 +28,7 @@ from cdc_pipeline.config import (
 from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import CdcError, ConfigurationError
-from cdc_pipeline.history import SchemaHistory, ShardSchema
+from cdc_pipeline.history import Places, SchemaHistory, ShardSchema, places_of
 from cdc_pipeline.load import Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
@@ -35,7 +37,7 @@ from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.retry import Retry
-from cdc_pipeline.schema import SYSTEM_KEYSPACES, Schema, Table, TableFilter, load_schema
+from cdc_pipeline.schema import SYSTEM_KEYSPACES, CompleteCounters, Schema, Table, TableFilter, load_schema
 from cdc_pipeline.schema.changes import differences
 from cdc_pipeline.schema.cluster import read_cluster
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
@@ -135,6 +137,27 @@ class Project:
         return tuple(tables[name] for name in sorted(tables))
 
     @cached_property
+    def counter_places(self) -> dict[uuid.UUID, Places]:
+        """Where the CREATE of the selected counter tables lies. Reads what no lane has read yet; keeps nothing."""
+        counters = [masks.table for masks in self.selected.values() if masks.table.is_counter]
+        if not counters:
+            return {}
+        return places_of(counters, {shard: self._places(shard, keep=False) for shard in self.settings.source.shards})
+
+    def _places(self, shard: str, *, keep: bool = True) -> ShardSchema:
+        return ShardSchema(self.schema, self.source(shard), self.history(shard), self.log_keys, keep=keep)
+
+    def _seen(self, table: Table) -> Table:
+        """The table with the place of its CREATE, from any shard that knows it."""
+        places = [place for place in self.counter_places.get(table.id, {}).values() if place is not None]
+        return dataclasses.replace(table, complete_since=places[0] if places else None) if table.is_counter else table
+
+    @cached_property
+    def counters(self) -> CompleteCounters:
+        """Which counter tables can be loaded."""
+        return CompleteCounters(self.settings.source.complete_counters)
+
+    @cached_property
     def waits_for_tables(self) -> bool:
         """Whether there is no table yet, but those that are made in the log will be seen."""
         follows = SchemaFollower(self.schema).follows
@@ -147,13 +170,23 @@ class Project:
 
     def loaded(self, sink: Sink) -> dict[str, TableMasks]:
         """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
-        tables = LoadedTables(self.chosen, self.policy, sink)
-        return {table.full_name: tables.masks(table) for table in self.known if tables.loads(table)}
+        tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
+        return {t.full_name: tables.masks(t) for t in map(self._seen, self.known) if tables.loads(t)}
 
     def plan(self, destination: str) -> list[TableSummary]:
         """What every selected table would become; writes nothing and needs no server."""
         sink = self._make_sink(destination, "")
-        return [sink.summary(masks.table, masks) for masks in self.selected.values()]
+        return [self._summary(sink, masks) for masks in self.selected.values()]
+
+    def _summary(self, sink: Sink, masks: TableMasks) -> TableSummary:
+        summary, table = sink.summary(masks.table, masks), self._seen(masks.table)
+        if summary.refusal is not None or not table.is_counter:
+            return summary
+        unknown, places = self.counters.refusal(table), self.counter_places[table.id]
+        if unknown is not None:
+            return TableSummary(summary.table, "", (), refusal=unknown)
+        warnings = (*summary.warnings, *self.counters.warnings(table, places))
+        return dataclasses.replace(summary, warnings=warnings, notes=tuple(self.counters.notes(table, places)))
 
     # --- destinations and lanes --------------------------------------------------------------------------------
 
@@ -257,14 +290,14 @@ class Project:
     def lane(self, lane: Lane) -> LaneRunner:
         """A runner of a lane with a decoder and a connection of its own."""
         source = self.source(lane.shard)
-        places = ShardSchema(self.schema, source, self.history(lane.shard), self.log_keys)
+        places = self._places(lane.shard)
         if not self.selected and not self.waits_for_tables:  # else the offset would pass everything
             raise ConfigurationError(
                 "expected at least one table of the schema with cdc = true, found none that is selected",
                 key="source.tables",
             )
         sink = self.sink(lane.destination)
-        tables = LoadedTables(self.chosen, self.policy, sink)
+        tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
         tables.of(self.schema)  # what cannot be masked is said before a connection is made
         retry = self.settings.retry
         runner = LaneRunner(

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, ChangeBatch, RowKind
 from cdc_pipeline.schema import Table
+from cdc_pipeline.transform.counters import by_shard, undominated
 from cdc_pipeline.types.key_arrays import arranged, clustering_keys
 
 Longs = npt.NDArray[np.int64]
@@ -108,8 +109,11 @@ class MergedBatch:
 def compact(batch: ChangeBatch, without: frozenset[int] = frozenset(), *, apart: bool = False) -> MergedBatch:
     """Merges a batch; rows whose index is in `without` (parked ones) are left out; `apart` keeps each row for itself.
 
-    A partition deletion of a table without clustering columns is a deletion of its one row (8.3).
+    A partition deletion of a table without clustering columns is a deletion of its one row (8.3). A counter's cells
+    come out by shard (`counters.py`).
     """
+    if batch.table.is_counter:
+        batch = by_shard(batch)
     kind = batch.rows.column("kind").to_numpy().copy()
     if without:
         kind[list(without)] = RowKind.NOTHING
@@ -171,7 +175,7 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
         live_ts=live_ts,
         live_x=live_x,
         del_ts=del_ts,
-        cells=_winners(cells, row_of, shared),
+        cells=_winners(cells, row_of, shared, by_clock=table.is_counter),
         deletions=_column_deletions(cells, row_of),
         source=source,
         shared=chosen[shared[merged_row]],
@@ -228,14 +232,18 @@ def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) ->
     return live_ts, live_x
 
 
-def _winners(cells: _CellColumns, row_of: Longs, shared: npt.NDArray[np.bool_]) -> Cells:
+def _winners(cells: _CellColumns, row_of: Longs, shared: npt.NDArray[np.bool_], *, by_clock: bool) -> Cells:
     """The cells that win: all of a row that was not merged with others, for a mutation holds each cell once."""
     row = row_of[cells.row]
     here = (cells.kind != CellKind.COLUMN_DELETION) & (row >= 0)
     if shared.any():
         rivals = np.flatnonzero(here & shared[row])
         here[rivals] = False
-        here[_greatest(cells, row, rivals)] = True
+        winners = _greatest(cells, row, rivals)
+        if by_clock:  # of a counter's shards
+            paths = cells.path.take(pa.array(winners))
+            winners = winners[undominated(row[winners], cells.column[winners], cells.ts[winners], paths)]
+        here[winners] = True
     picked = np.flatnonzero(here)
     return Cells(
         row=row[picked],
