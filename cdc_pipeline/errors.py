@@ -145,4 +145,8 @@ class OffsetConflict(SinkError):
 
 
 class RowsRefused(PermanentSinkError):
-    """The server refused data (SQLSTATE classes 22, 23, 54): some rows of the batch are at fault."""
+    """The server refused data (SQLSTATE classes 22, 23, 54): some rows of the batch are at fault; `state` says why."""
+
+    def __init__(self, message: str, state: str = "") -> None:
+        super().__init__(message)
+        self.state = state

@@ -114,8 +114,9 @@ class Sink(Protocol):
         """Rows, truncations and dead letters for a backfill: the lane's offset stays. May be repeated."""
         ...
 
-    def accepts(self, batch: Encoded) -> bool:
-        """Whether the server would take a batch: tried, and rolled back. May be repeated."""
+    def refusal(self, batch: Encoded) -> str | None:
+        """Why the server would not take a batch, in its own code (`SQLSTATE 54000`); None: it would. Tried, and rolled back.
+        May be repeated."""
         ...
 
     def dead_letter_counts(self) -> list[DeadLetterCount]:

@@ -36,8 +36,13 @@ _SEGMENTS = "SELECT commitlog_file FROM cdc.cdc_segments WHERE destination = %s 
 Connection = psycopg.Connection[Any]
 
 
+_PATIENCE = "SET LOCAL lock_timeout = '5s'"
+"""A writer in the middle of a transaction is waited for this long at a time; each time is a word in the log."""
+
+
 def claim(connection: Connection, lane: Lane, run_id: str) -> LaneState:
     """Raises the epoch; the row is made on the first claim."""
+    connection.execute(_PATIENCE)
     row = connection.execute(_CLAIM, (lane.destination, lane.shard, run_id)).fetchone()
     return _state(lane, row)
 
@@ -50,13 +55,20 @@ def read(connection: Connection, lane: Lane) -> LaneState | None:
     return None if row is None else _state(lane, row)
 
 
-def fence(connection: Connection, held: LaneState) -> None:
-    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on."""
+def fence(connection: Connection, held: LaneState, position: Position) -> LaneState | None:
+    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on.
+
+    A row that stands at `position` under our epoch was moved there by our own transaction, whose reply was lost: it is
+    returned. That transaction may still be about to commit when we are back: its lock is not waited for but tried
+    again (SQLSTATE 55P03), because whose connection was cut it may hold it for long.
+    """
     lane = held.lane
-    row = connection.execute(_READ + " FOR UPDATE", (lane.destination, lane.shard)).fetchone()
+    row = connection.execute(_READ + " FOR UPDATE NOWAIT", (lane.destination, lane.shard)).fetchone()
     found = None if row is None else _state(lane, row)
-    if found is None or found.epoch != held.epoch or found.position != held.position:
-        raise LaneLost(f"lane {lane}: epoch {held.epoch} expected, found {found.epoch if found else 'no row'}")
+    if found is None or found.epoch != held.epoch or found.position not in (held.position, position):
+        where = f"{found.epoch} at {found.position}" if found is not None else "no row"
+        raise LaneLost(f"lane {lane}: expected epoch {held.epoch} at {held.position}, found {where}")
+    return found if found.position != held.position else None
 
 
 def move(connection: Connection, held: LaneState, position: Position, events: int) -> LaneState:

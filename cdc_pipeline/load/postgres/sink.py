@@ -13,6 +13,7 @@ from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
 from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender
+from cdc_pipeline.load.postgres.connection import connect
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
@@ -168,25 +169,14 @@ class PostgresSink:
         After a lost commit reply the offset on the server tells: it stands at `position` under our epoch exactly when
         that transaction was committed.
         """
-        with translated(self._label, "loading a micro-batch"):
-            found = self._already_applied(held, position)
-            if found is not None:
-                return found
-            with self._transaction() as connection:
-                offsets.fence(connection, held)
-                self._write(connection, batches)
-                self._truncate(connection, truncations)
-                dead_letters.store(connection, letters)
-                return offsets.move(connection, held, position, events)
-
-    def _already_applied(self, held: LaneState, position: Position) -> LaneState | None:
-        if self._connection is not None and not self._connection.broken:
-            return None
-        with self._transaction() as connection:
-            state = offsets.read(connection, held.lane)
-        if state is None or state.epoch != held.epoch or state.position == held.position:
-            return None
-        return state if state.position == position else None
+        with translated(self._label, "loading a micro-batch"), self._transaction() as connection:
+            committed = offsets.fence(connection, held, position)
+            if committed is not None:
+                return committed
+            self._write(connection, batches)
+            self._truncate(connection, truncations)
+            dead_letters.store(connection, letters)
+            return offsets.move(connection, held, position, events)
 
     def load(
         self,
@@ -203,16 +193,16 @@ class PostgresSink:
             dead_letters.store(connection, letters)
             offsets.passed(connection, lane, position)
 
-    def accepts(self, batch: Encoded) -> bool:
-        """Whether the server takes a batch: loaded, and rolled back."""
+    def refusal(self, batch: Encoded) -> str | None:
+        """Why the server does not take a batch, as its SQLSTATE; loaded, and rolled back."""
         try:
             with translated(self._label, "trying a batch"):
                 connection = self._open()
                 with connection.transaction(force_rollback=True):
                     self._write(connection, [batch])
-        except RowsRefused:
-            return False
-        return True
+        except RowsRefused as error:
+            return f"SQLSTATE {error.state}"
+        return None
 
     # --- reading back ------------------------------------------------------------------------------------------
 
@@ -308,9 +298,7 @@ class PostgresSink:
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._staged.clear()
-            connection = psycopg.connect(
-                self._conninfo, autocommit=True, prepare_threshold=None, client_encoding="utf8"
-            )
+            connection = connect(self._conninfo)
             if connection.info.server_version < _OLDEST_SERVER:
                 connection.close()
                 raise ConfigurationError(
