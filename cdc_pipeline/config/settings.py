@@ -49,7 +49,8 @@ class BatchSettings(Section):
 
 
 class RetrySettings(Section):
-    """Another try after a transient error: `wait` seconds, doubled up to `max_wait`, `attempts` tries in all."""
+    """Another try after a transient error: `wait` seconds, doubled up to `max_wait`. A run that ends by itself gives up
+    after `attempts` tries; one that goes on until it is stopped waits as long as it takes."""
 
     attempts: Whole = Field(default=8, ge=1)
     wait: float = Field(default=0.1, gt=0)
