@@ -100,12 +100,12 @@ def die_at(step: str, number: int, end: Callable[[], None] = kill) -> None:
 
 
 def run(config: Path) -> None:
-    """What `cdc-pipeline run --once` does with one lane."""
+    """What `cdc-pipeline run --once` does, one lane after the other."""
     with Project.load(config) as project:
-        (lane,) = project.lanes()
-        runner = project.lane(lane)
-        runner.open("chaos")
-        runner.drain()
+        for lane in project.lanes():
+            runner = project.lane(lane)
+            runner.open("chaos")
+            runner.drain()
 
 
 def forked(work: Callable[[], None]) -> int:

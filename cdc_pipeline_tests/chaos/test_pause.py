@@ -26,6 +26,7 @@ PAUSES = (
     ("before the transaction", 3),
     ("before the fence", 3),
     ("fenced", 3),
+    ("before a copy", 4),
     ("copied", 4),
     ("merged, before the letters", 4),
     ("offset moved, not committed", 5),
@@ -51,6 +52,10 @@ class Paused:
             time.sleep(0.01)
         raise TimeoutError
 
+    def kill(self) -> None:
+        """Ended where it is paused."""
+        self._process.kill()
+
     def go_on(self) -> tuple[int, str]:
         """(exit code, what it said)."""
         self._process.send_signal(signal.SIGCONT)
@@ -58,7 +63,8 @@ class Paused:
         return self._process.returncode, out + err
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
+        assert self._process.stdout is not None
+        if not self._process.stdout.closed:
             self._process.kill()
             self._process.communicate(timeout=10)
 
@@ -69,7 +75,7 @@ def test_a_paused_writer_comes_back(site: Site, make_pg_database: MakeDatabase, 
     conninfo = make_pg_database()
     quick = make_conninfo(conninfo, options="-c idle_in_transaction_session_timeout=500ms")
     with Paused(site.workspace(quick).write(), step, number) as zombie:
-        with site.workspace(conninfo, "successor").project() as project:
+        with site.workspace(quick, "successor").project() as project:
             began = time.monotonic()
             state = offset(drained(project))
             assert time.monotonic() - began < 20
@@ -89,7 +95,7 @@ def test_a_successor_says_that_it_waits(
     conninfo = make_pg_database()
     with Paused(site.workspace(conninfo).write(), "fenced", 2) as zombie:
         with site.workspace(conninfo, "successor").project() as project:
-            timer = threading.Timer(6, lambda: os.kill(zombie._process.pid, signal.SIGKILL))
+            timer = threading.Timer(6, zombie.kill)
             timer.start()
             state = offset(drained(project))
             timer.join()

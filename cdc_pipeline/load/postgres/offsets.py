@@ -47,6 +47,21 @@ def claim(connection: Connection, lane: Lane, run_id: str) -> LaneState:
     return _state(lane, row)
 
 
+_END_PAUSED = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND wait_event = 'ClientRead'
+  AND now() - query_start > nullif(current_setting('idle_in_transaction_session_timeout'), '0')::interval
+  AND pid IN (SELECT pid FROM pg_locks WHERE relation = 'cdc.cdc_offsets'::regclass AND granted
+              AND mode IN ('RowShareLock', 'RowExclusiveLock'))
+"""
+
+
+def end_paused(connection: Connection) -> None:
+    """Ends sessions that hold a lane while their writer is paused in the middle of a COPY, which the server does not
+    count as idle. What they did is rolled back."""
+    connection.execute(_END_PAUSED)
+
+
 def read(connection: Connection, lane: Lane) -> LaneState | None:
     """The row as it is, or None."""
     if connection.execute("SELECT to_regclass('cdc.cdc_offsets')").fetchone() == (None,):

@@ -137,8 +137,13 @@ class PostgresSink:
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:
         """Takes the lane by raising its epoch."""
-        with translated(self._label, "claiming the lane"), self._transaction() as connection:
-            return offsets.claim(connection, lane, run_id)
+        with translated(self._label, "claiming the lane"):
+            try:
+                with self._transaction() as connection:
+                    return offsets.claim(connection, lane, run_id)
+            except psycopg.errors.LockNotAvailable:
+                offsets.end_paused(self._open())
+                raise
 
     def state(self, lane: Lane) -> LaneState | None:
         """The lane's row; None before its first claim."""
