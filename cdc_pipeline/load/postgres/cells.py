@@ -37,12 +37,13 @@ class CellArrays:
         those that the column's deletion in this batch (merged row -> µs) covers."""
         take = pa.array(at)
         paths, values = cells.path.take(take).to_pylist(), cells.value.take(take).to_pylist()
-        by_row: dict[int, dict[bytes, tuple[tuple[int, int, bytes], bytes]]] = {}
+        by_row: dict[int, dict[bytes, tuple[tuple[int, int, bytes, bytes], bytes]]] = {}
         numbers = (cells.row[at].tolist(), cells.ts[at].tolist(), cells.x[at].tolist(), cells.source[at].tolist())
         for row, ts, x, source, path, value in zip(*numbers, paths, values, strict=True):
             try:
                 sorted_path = self.kind.path(path or b"")
-                record = self._cell(sorted_path, path or b"", ts, x, value)
+                shown = None if x == TOMBSTONE else self.kind.fragment(path or b"", value or b"").encode()
+                record = _cell(sorted_path, ts, x, value, shown)
             except Unfit as error:
                 self._fail(source, str(error))
             except ValueError:
@@ -50,7 +51,7 @@ class CellArrays:
             else:
                 if ts <= deleted.get(row, ts - 1):
                     continue
-                rank = (ts, x, value or b"")
+                rank = (ts, x, value or b"", shown or b"")
                 known = by_row.setdefault(row, {}).setdefault(sorted_path, (rank, record))
                 if rank > known[0]:  # two serialized forms of one path, as 1.0 and 1.00
                     by_row[row][sorted_path] = (rank, record)
@@ -60,23 +61,23 @@ class CellArrays:
             for row, many in by_row.items()
         }
 
-    def _cell(self, sorted_path: bytes, path: bytes, ts: int, x: int, value: bytes | None) -> bytes:
-        text = None if x == TOMBSTONE else self.kind.fragment(path, value or b"")
-        record = b"".join(
-            (
-                struct.pack(">i", 5),
-                _field(_BYTEA, sorted_path),
-                struct.pack(">Iiq", _INT8, 8, ts),
-                struct.pack(">Iiq", _INT8, 8, x) if x else struct.pack(">I", _INT8) + _NULL,
-                _field(_BYTEA, value),
-                _field(_TEXT, None if text is None else text.encode()),
-            )
-        )
-        return struct.pack(">i", len(record)) + record
-
     def _fail(self, source: int, why: str) -> None:
         column = self.value.column
         self.failures[source] = ValueOutOfRange(f"{self.table}.{column.name}", column.type.cql, self.kind.sql, why)
+
+
+def _cell(sorted_path: bytes, ts: int, x: int, value: bytes | None, shown: bytes | None) -> bytes:
+    record = b"".join(
+        (
+            struct.pack(">i", 5),
+            _field(_BYTEA, sorted_path),
+            struct.pack(">Iiq", _INT8, 8, ts),
+            struct.pack(">Iiq", _INT8, 8, x) if x else struct.pack(">I", _INT8) + _NULL,
+            _field(_BYTEA, value),
+            _field(_TEXT, shown),
+        )
+    )
+    return struct.pack(">i", len(record)) + record
 
 
 def _field(oid: int, raw: bytes | None) -> bytes:
