@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.history import SchemaHistory, ShardSchema
-from cdc_pipeline.load import Sink, TableSummary
+from cdc_pipeline.load import Purged, Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.loaded import LoadedTables
 from cdc_pipeline.observability.metrics import Metrics
@@ -219,6 +219,21 @@ class Project:
     def prune(self, shard: str) -> Pruned:
         """Removes from a shard's archive what every lane passed long enough ago."""
         return self.archivist(shard).prune(self.lane_views(shard), self.retention)
+
+    def purge(self, destination: str) -> Iterator[Purged]:
+        """One pass over the tables of a destination, each as it is done. Counters are left as they are."""
+        sink = self.sink(destination)
+        tables = [masks for masks in self.loaded(sink).values() if not masks.table.is_counter]
+        retry = self.settings.retry
+        trying = Retry(retry.attempts, retry.wait, retry.max_wait)
+        trying.call(lambda: sink.prepare([(masks.table, masks) for masks in tables]))
+        for masks in tables:
+            yield trying.call(lambda table=masks.table: sink.purge(table, self.tombstone_retention(table)))  # type: ignore[misc]
+
+    def tombstone_retention(self, table: Table) -> float:
+        """Seconds for which what is deleted is remembered: a write may come as late as Cassandra brings one, as a lane
+        may lag, and as a segment may be loaded again from the archive."""
+        return max(self.settings.tombstone_retention.total_seconds(), table.gc_grace_seconds, self.retention)
 
     @property
     def retention(self) -> float:

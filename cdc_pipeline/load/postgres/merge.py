@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
+from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X, SEEN
 from cdc_pipeline.load.postgres.names import quoted
 from cdc_pipeline.load.postgres.plan import TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import ValueType
@@ -38,6 +38,7 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
         guards.append(newer)
     sets.append(f"{DELETED} = greatest({OLD}.{DELETED}, {NEW}.{DELETED})")
     guards.append(f"coalesce({NEW}.{DELETED} > {OLD}.{DELETED}, {NEW}.{DELETED} IS NOT NULL)")
+    sets.append(f"{SEEN} = NULL")
     for value in values:
         value_sets, guard = _merged(value)
         sets += value_sets
@@ -71,7 +72,8 @@ def merge_ranges(plan: TablePlan, name: str, columns: Sequence[str]) -> str:
     keys = [*plan.partition_names, "lo", "hi"]
     return (
         f"INSERT INTO {plan.ranges} AS {OLD} ({', '.join(columns)}) SELECT {', '.join(columns)} FROM {name} "
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET ts = {NEW}.ts WHERE {NEW}.ts > {OLD}.ts"
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET ts = {NEW}.ts, applied = now() "
+        f"WHERE {NEW}.ts > {OLD}.ts"
     )
 
 

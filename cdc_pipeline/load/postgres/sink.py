@@ -12,12 +12,12 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender
+from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, purge, rerender
 from cdc_pipeline.load.postgres.connection import connect
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
-from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary, Truncation
+from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, TableMasks
@@ -240,6 +240,11 @@ class PostgresSink:
             self._connection.close()
         self._connection = None
         self._staged.clear()
+
+    def purge(self, table: Table, retention: float) -> Purged:
+        """One pass in short transactions (`purge.py`)."""
+        with translated(self._label, "purging"):
+            return purge.purge(self._open(), self._plans[table], retention)
 
     # --- writing -----------------------------------------------------------------------------------------------
 
