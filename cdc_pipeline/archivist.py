@@ -112,9 +112,12 @@ class Archivist:
             if not alone:
                 return Pruned(busy=True)
             oldest = self.source.oldest()
-            for manifest in self.archive.manifests():
+            manifests = self.archive.manifests()
+            last_removed = max((one.name.id for one in manifests if one.removed_at is not None), default=-1)
+            for manifest in manifests:
                 self._prune(manifest, lanes, retention, now, pruned)
-                pruned.forgotten += self.archive.forget(manifest, now, oldest)
+                if manifest.name.id != last_removed:  # which tells a lane that comes back from long ago of its gap
+                    pruned.forgotten += self.archive.forget(manifest, now, oldest)
         return pruned
 
     def _prune(

@@ -3,6 +3,7 @@
 CdcError
 ├── ConfigurationError        stop: wrong usage, settings, rules or keys (exit 2)
 ├── SchemaError               a table or column is not known here (exit 2)
+├── LogGone                   what a lane has yet to read was removed: it stops before it leaves a gap (exit 1)
 ├── SegmentError              bytes on disk are not what they should be; always with segment and offset (exit 1)
 │   ├── HeaderError           the file is given up
 │   ├── UnsupportedVersion    the file is refused, never deleted
@@ -18,7 +19,7 @@ CdcError
 └── SinkError                 a destination
     ├── TransientSinkError    retried with backoff, never parked
     ├── LaneLost              another writer took the lane: a clean hand-over
-    ├── OffsetConflict        destination and copy disagree: stop for an explicit choice
+    ├── OffsetConflict        the destination went back: a run without a copy goes on from there, one with a copy stops
     └── PermanentSinkError    stops the lane
         └── RowsRefused       the rows at fault are found and parked, the others go on
 
@@ -50,6 +51,10 @@ class SchemaError(CdcError):
     """A schema that lacks what the data needs."""
 
     exit_code = 2
+
+
+class LogGone(CdcError):
+    """The log no longer holds what a lane has yet to read."""
 
 
 class SegmentError(CdcError):
@@ -141,8 +146,12 @@ class LaneLost(SinkError):
 
 
 class OffsetConflict(SinkError):
-    """The copy of an offset is ahead of its destination: restored or wiped, which only an operator can know."""
+    """What is known of an offset is ahead of its destination: restored, wiped, or crashed before it was durable."""
 
 
 class RowsRefused(PermanentSinkError):
-    """The server refused data (SQLSTATE classes 22, 23, 54): some rows of the batch are at fault."""
+    """The server refused data (SQLSTATE classes 22, 23, 54): some rows of the batch are at fault; `state` says why."""
+
+    def __init__(self, message: str, state: str = "") -> None:
+        super().__init__(message)
+        self.state = state

@@ -99,7 +99,7 @@ class Fitter:
         while True:
             masked, encoded = self.once(batch, failures)
             found = {**masked.failures, **encoded.failures, **self._superseded(batch, masked, failures)}
-            if not found and probing and not self._sink.accepts(encoded):
+            if not found and probing and self._sink.refusal(encoded) is not None:
                 found = self._refused(batch, failures)
             if not found:
                 break
@@ -136,10 +136,11 @@ class Fitter:
         while halves:
             rows = halves.pop()
             _, encoded = self.once(batch, every.difference(rows))
-            if self._sink.accepts(encoded):
+            why = self._sink.refusal(encoded)
+            if why is None:
                 continue
             if len(rows) == 1:
-                message = f"table {batch.table.full_name}: destination {self._sink.name} refused the row"
+                message = f"table {batch.table.full_name}: destination {self._sink.name} refused the row: {why}"
                 refused[rows[0]] = RefusedByDestination(message)
             else:
                 halves += [rows[: len(rows) // 2], rows[len(rows) // 2 :]]

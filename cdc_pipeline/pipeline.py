@@ -22,10 +22,11 @@ import structlog
 
 from cdc_pipeline.ahead import one_ahead
 from cdc_pipeline.capture import SegmentState, ShardLog
+from cdc_pipeline.capture.loss import removed_unread
 from cdc_pipeline.change import START, Position
 from cdc_pipeline.decode import DecodedBatch, Decoder
 from cdc_pipeline.dlq import Seal, digest
-from cdc_pipeline.errors import CdcError, RowsRefused
+from cdc_pipeline.errors import CdcError, LogGone, RowsRefused
 from cdc_pipeline.fitting import Fitter
 from cdc_pipeline.following import LogReader
 from cdc_pipeline.history import ShardSchema
@@ -64,6 +65,8 @@ class LaneRunner:
         self.sink = sink
         self.result = LaneResult()
         self.on_commit: Callable[[LaneRunner], None] = lambda _: None
+        self.retry = retry or Retry()
+        self.should_stop: Callable[[], bool] = lambda: False
         self._decoder = decoder
         self._tables = tables
         self._places = places
@@ -71,7 +74,6 @@ class LaneRunner:
         self.log = LogReader(source, decoder, self._problem)
         self._ready: set[tuple[Table, int]] = set()
         self._fitter = Fitter(lane, tables.masks, sink, seal)
-        self._retry = retry or Retry()
         self._metrics = metrics or Metrics()
         self._since = time.monotonic()
 
@@ -86,7 +88,23 @@ class LaneRunner:
         self.result.state = self._trying(lambda: self.sink.claim(self.lane, run_id))
         if self.result.state.position != position:  # another writer moved it meanwhile
             self._stand(self.result.state.position)
+        self._check_gap(self.result.state.position)
         return self.result.state
+
+    def _check_gap(self, position: Position) -> None:
+        """`LogGone` where going on would leave out what the archive no longer has; a new lane begins with what is
+        there, and says so."""
+        gone = removed_unread(self.source, position)
+        if not gone:
+            return
+        what = f"{len(gone)} segments from {gone[0]} on left the archive" if len(gone) > 1 else f"{gone[0]} left the archive"
+        if position == START:
+            self._problem(f"lane {self.lane}: begins without what was written before: {what}")
+            return
+        raise LogGone(
+            f"lane {self.lane}: expected the log from {position} on, found that {what}: the destination is older than "
+            "the archive's retention; restore a newer one, or put the segments back"
+        )
 
     def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Loads what is durable now; returns the number of micro-batches. `open` comes first.
@@ -245,7 +263,16 @@ class LaneRunner:
         return self.result.state
 
     def _trying(self, call: Callable[[], T]) -> T:
-        return self._retry.call(call, self._metrics.failed)
+        """Calls with further tries; `should_stop` ends a wait for a server that is down."""
+        destination, shard = self.lane.destination, self.lane.shard
+
+        def waits(error: BaseException) -> None:
+            self._metrics.failed(error)
+            self._metrics.waits(destination, shard, True)
+
+        result = self.retry.call(call, waits, self.should_stop)
+        self._metrics.waits(destination, shard, False)
+        return result
 
     def _problem(self, message: str) -> None:
         if message not in self.result.problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.history import Places, SchemaHistory, ShardSchema, places_of
-from cdc_pipeline.load import Sink, TableSummary
+from cdc_pipeline.load import Purged, Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
 from cdc_pipeline.loaded import LoadedTables
@@ -265,6 +265,21 @@ class Project:
     def prune(self, shard: str) -> Pruned:
         """Removes from a shard's archive what every lane passed long enough ago."""
         return self.archivist(shard).prune(self.lane_views(shard), self.retention)
+
+    def purge(self, destination: str) -> Iterator[Purged]:
+        """One pass over the tables of a destination, each as it is done. Counters are left as they are."""
+        sink = self.sink(destination)
+        tables = [masks for masks in self.loaded(sink).values() if not masks.table.is_counter]
+        retry = self.settings.retry
+        trying = Retry(retry.attempts, retry.wait, retry.max_wait)
+        trying.call(lambda: sink.prepare([(masks.table, masks) for masks in tables]))
+        for masks in tables:
+            yield trying.call(lambda table=masks.table: sink.purge(table, self.tombstone_retention(table)))  # type: ignore[misc]
+
+    def tombstone_retention(self, table: Table) -> float:
+        """Seconds for which what is deleted is remembered: a write may come as late as Cassandra brings one, as a lane
+        may lag, and as a segment may be loaded again from the archive."""
+        return max(self.settings.tombstone_retention.total_seconds(), table.gc_grace_seconds, self.retention)
 
     @property
     def retention(self) -> float:

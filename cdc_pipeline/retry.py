@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,17 +16,26 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+_LOOK_SECONDS = 0.1
+
 
 @dataclass(frozen=True)
 class Retry:
-    """Up to `attempts` tries; between them `wait` seconds, doubled each time up to `max_wait`, plus jitter."""
+    """Up to `attempts` tries (None: until it is asked to stop); between them `wait` seconds, doubled each time up to
+    `max_wait`, plus jitter of up to a quarter of that, so that lanes do not come back all at once."""
 
-    attempts: int = 8
+    attempts: int | None = 8
     wait: float = 0.1
     max_wait: float = 30.0
 
-    def call(self, function: Callable[[], T], on_wait: Callable[[BaseException], None] = lambda _: None) -> T:
-        """Calls; `TransientSinkError` is tried again and raised after the last try, every other error at once."""
+    def call(
+        self,
+        function: Callable[[], T],
+        on_wait: Callable[[BaseException], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """Calls; `TransientSinkError` is tried again, and raised after the last try or when `should_stop` says so,
+        which ends a wait within a tenth of a second. Every other error is raised at once."""
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome is not None else None
@@ -34,10 +44,21 @@ class Retry:
             if error is not None:
                 on_wait(error)
 
+        def sleep(seconds: float) -> None:
+            ends = time.monotonic() + seconds
+            while (left := ends - time.monotonic()) > 0 and not should_stop():
+                time.sleep(min(left, _LOOK_SECONDS))
+
+        enough = tenacity.stop_never if self.attempts is None else tenacity.stop_after_attempt(self.attempts)
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientSinkError),
-            stop=tenacity.stop_after_attempt(self.attempts),
-            wait=tenacity.wait_exponential(self.wait, self.max_wait) + tenacity.wait_random(0, self.wait),
+            stop=tenacity.stop_any(enough, lambda _: should_stop()),
+            wait=self._seconds,
+            sleep=sleep,
             before_sleep=before_sleep,
             reraise=True,
         )(function)
+
+    def _seconds(self, state: tenacity.RetryCallState) -> float:
+        base = tenacity.wait_exponential(self.wait, self.max_wait)(state)
+        return base + tenacity.wait_random(0, base / 4)(state)

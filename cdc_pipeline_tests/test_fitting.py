@@ -259,7 +259,7 @@ def test_rows_that_only_the_server_refuses(make: Make) -> None:
         ("REFUSED_BY_DESTINATION", 200),
         ("REFUSED_BY_DESTINATION", 500),
     ]
-    assert fitted.letters[0].message == "table ks.t: destination warehouse refused the row"
+    assert fitted.letters[0].message == "table ks.t: destination warehouse refused the row: SQLSTATE 54000"
     there.sink.load(LANE, [fitted.encoded], fitted.letters, end_of(changes))
     assert there.query("SELECT string_agg(pk, '' ORDER BY pk) FROM ks.t") == [("abcde",)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -70,14 +71,14 @@ def test_other_errors_are_not_tried_again(error: Exception) -> None:
 
 
 def test_waits_double_up_to_a_bound(logged: LogCapture) -> None:
-    """Waits rise from `wait` to `max_wait`, plus at most a jitter of `wait`."""
+    """Waits rise from `wait` to `max_wait`, plus a jitter of a quarter at most."""
     with pytest.raises(TransientSinkError):
         Retry(attempts=7, wait=0.01, max_wait=0.04).call(Failing(99, TransientSinkError("down")))
     waits = [entry["seconds"] for entry in logged.entries]
     assert len(waits) == 6
     for number, seconds in enumerate(waits):
         least = min(0.01 * 2**number, 0.04)
-        assert least <= seconds <= least + 0.01
+        assert least <= seconds <= least * 1.25 + 0.001
 
 
 def test_one_try_is_no_wait() -> None:
@@ -86,3 +87,22 @@ def test_one_try_is_no_wait() -> None:
     with pytest.raises(TransientSinkError):
         Retry(attempts=1, wait=10).call(Failing(9, TransientSinkError("down")))
     assert time.monotonic() - started < 1
+
+
+def test_a_stop_ends_a_wait() -> None:
+    """Asked to stop, a wait of half a minute ends at once with the error that it waited for."""
+    asked = threading.Event()
+    threading.Timer(0.2, asked.set).start()
+    failing = Failing(9, TransientSinkError("down"))
+    started = time.monotonic()
+    with pytest.raises(TransientSinkError, match=r"^down$"):
+        Retry(attempts=None, wait=30).call(failing, should_stop=asked.is_set)
+    assert time.monotonic() - started < 2
+    assert failing.calls <= 2
+
+
+def test_without_a_number_of_attempts(logged: LogCapture) -> None:
+    """A lane that follows its log waits as long as it takes."""
+    failing = Failing(60, TransientSinkError("down"))
+    assert Retry(attempts=None, wait=0.0001, max_wait=0.0002).call(failing) == "done"
+    assert len(logged.entries) == 60

@@ -79,6 +79,18 @@ def _is_full(source: ShardLog, limits: Limits) -> bool:
     return look(source.directory, limits).pressure is Pressure.FULL
 
 
+def removed_unread(source: ShardLog, position: Position) -> list[str]:
+    """The segments beyond a position that were in the archive and left it, by id.
+
+    They leave when every lane has passed them: one that has not went back since, or is new.
+    """
+    if source.archive is None:
+        return []
+    gone = [one for one in ShardArchive(source.archive).manifests() if one.removed_at is not None]
+    beyond = [one.segment for one in gone if Position(one.segment, one.last_position) > position]
+    return [name for name in beyond if source.segment(name) is None]
+
+
 class Seen:
     """The segments that one reader has seen with changes beyond its position, and what became of them."""
 

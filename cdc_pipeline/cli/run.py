@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import uuid
@@ -15,7 +16,7 @@ from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, out
 from cdc_pipeline.cli.archiving import Keeper
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.cli.summary import show_result
-from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost, TransientSinkError
+from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost, OffsetConflict, TransientSinkError
 from cdc_pipeline.observability.logging import lane_context
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
@@ -32,7 +33,8 @@ def run(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Loads changes until stopped; with `--once` what is durable now. Ctrl-C ends between two micro-batches.
+    """Loads changes until stopped; with `--once` what is durable now. Ctrl-C ends between two micro-batches, and a wait
+    for a destination that is down, which without `--once` has no end of its own.
 
     Example: `cdc-pipeline --config cdc.yaml run --once`
     """
@@ -99,6 +101,9 @@ class _Lanes:
 
     def _lane(self, runner: LaneRunner, asked: threading.Event) -> None:
         lane = runner.lane
+        runner.should_stop = asked.is_set
+        if not self._once:
+            runner.retry = dataclasses.replace(runner.retry, attempts=None)
         try:
             with lane_context(lane.destination, lane.shard, self._run_id):
                 self._loop(runner, asked)
@@ -118,11 +123,14 @@ class _Lanes:
                         runner.open(self._run_id)
                         opened = True
                     runner.drain(asked.is_set)
+                except OffsetConflict as error:
+                    self._out.message(f"{error}; the lane goes on from there")
+                    opened = False
+                    continue
                 except TransientSinkError as error:
-                    if self._once:
+                    if not asked.is_set():
                         raise
-                    self._project.metrics.failed(error)
-                    self._out.message(f"{error}: the lane waits")
+                    self._out.message(f"{error}: asked to stop, the lane ends where it stood")
                 if self._once:
                     return
                 self._measure(runner)

@@ -12,6 +12,7 @@ from cdc_pipeline.capture.space import look as look_at_space
 from cdc_pipeline.change import START, parse_segment_name
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.cli.run import DestinationOption, ShardOption
+from cdc_pipeline.errors import SinkError
 from cdc_pipeline.load import Sink
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.project import Project
@@ -102,7 +103,13 @@ def status(
     with Project.load(config_path(config)) as project:
         for lane in project.lanes(destination, shard):
             limits = project.limits(lane.shard)
-            one = lane_status(lane, project.sink(lane.destination), project.source(lane.shard), limits)
+            try:
+                one = lane_status(lane, project.sink(lane.destination), project.source(lane.shard), limits)
+            except SinkError as error:  # the other lanes are not its business
+                attention = True
+                out.record({"lane": str(lane), "problems": [str(error)]})
+                out.message(f"lane {lane}: {error}")
+                continue
             attention |= one.needs_attention
             out.record({"lane": str(lane), **vars(one)})
             lag = "" if one.lag_seconds is None else f"{one.lag_seconds:.1f}"

@@ -36,6 +36,7 @@ class _Sections(BaseSettings):
     masking: dict[str, Any] | None = None
     batch: dict[str, Any] | None = None
     retry: dict[str, Any] | None = None
+    tombstone_retention: str | None = None
     metrics: dict[str, Any] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -9,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from cdc_pipeline.config.destinations import Destination
 from cdc_pipeline.config.section import FilePath, Section, Whole
-from cdc_pipeline.config.source import Name, SourceSettings
+from cdc_pipeline.config.source import Duration, Name, SourceSettings
 
 
 class KeySource(Section):
@@ -49,7 +50,8 @@ class BatchSettings(Section):
 
 
 class RetrySettings(Section):
-    """Another try after a transient error: `wait` seconds, doubled up to `max_wait`, `attempts` tries in all."""
+    """Another try after a transient error: `wait` seconds, doubled up to `max_wait`. A run that ends by itself gives up
+    after `attempts` tries; one that goes on until it is stopped waits as long as it takes."""
 
     attempts: Whole = Field(default=8, ge=1)
     wait: float = Field(default=0.1, gt=0)
@@ -71,6 +73,7 @@ class Settings(Section):
     masking: MaskingSettings = MaskingSettings()
     batch: BatchSettings = BatchSettings()
     retry: RetrySettings = RetrySettings()
+    tombstone_retention: Duration = timedelta(days=10)
     metrics: MetricsSettings | None = None
 
     @field_validator("destinations")

@@ -57,6 +57,19 @@ class Encoded:
     apart: Any = None
 
 
+@dataclass
+class Purged:
+    """One pass of a purge over a table: rows and ranges that went, rows that lost dead elements of collections, rows
+    newly noted as dead; `retention` in seconds."""
+
+    table: str
+    retention: float
+    rows: int = 0
+    ranges: int = 0
+    stripped: int = 0
+    noted: int = 0
+
+
 class Sink(Protocol):
     """A destination. One instance per lane and thread."""
 
@@ -122,8 +135,9 @@ class Sink(Protocol):
         """Rows, truncations and dead letters for a backfill: the lane's offset stays. May be repeated."""
         ...
 
-    def accepts(self, batch: Encoded) -> bool:
-        """Whether the server would take a batch: tried, and rolled back. May be repeated."""
+    def refusal(self, batch: Encoded) -> str | None:
+        """Why the server would not take a batch, in its own code (`SQLSTATE 54000`); None: it would. Tried, and rolled back.
+        May be repeated."""
         ...
 
     def dead_letter_counts(self) -> list[DeadLetterCount]:
@@ -134,6 +148,11 @@ class Sink(Protocol):
         self, table: str | None = None, reason: str | None = None, limit: int = 100
     ) -> list[DeadLetterEvent]:
         """What is parked, the newest first, of one table (`keyspace.table`) or reason when asked. Reads only."""
+        ...
+
+    def purge(self, table: Table, retention: float) -> Purged:
+        """One pass over a prepared table that takes away what nobody saw for `retention` seconds, beside running lanes.
+        May be repeated."""
         ...
 
     def row_count(self, table: str, within: float = 10.0) -> int | None:

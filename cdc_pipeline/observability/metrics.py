@@ -34,6 +34,9 @@ class Metrics:
         )
         self.rate = Gauge("cdc_events_per_second", "Changes per second, last batch", lane, registry=self.registry)
         self.backlog = Gauge("cdc_backlog_depth", "Bytes of durable log not passed", lane, registry=self.registry)
+        self.waiting = Gauge(
+            "cdc_lane_waiting", "1 while a lane waits for its destination", lane, registry=self.registry
+        )
         self.errors = Counter("cdc_errors_total", "Errors by class", ("kind",), registry=self.registry)
         self.dead_letters = Counter(
             "events_dlq_total", "Changes parked as dead letters", ("reason", "destination"), registry=self.registry
@@ -84,6 +87,10 @@ class Metrics:
         for gauge, value in ((self.lag, lag), (self.rate, rate), (self.backlog, backlog)):
             if value is not None:
                 gauge.labels(destination, shard).set(value)
+
+    def waits(self, destination: str, shard: str, waiting: bool) -> None:
+        """Say whether a lane waits for its destination."""
+        self.waiting.labels(destination, shard).set(waiting)
 
     def space(self, shard: str, *, used: int, total: int, growth: float | None, left: float | None) -> None:
         """Set what is known now about a node's CDC space: bytes, bytes, bytes per second, seconds until it is full."""

@@ -23,6 +23,7 @@ from cdc_pipeline.orchestration.offsets import offsets_asset
 from cdc_pipeline.orchestration.options import Options
 from cdc_pipeline.orchestration.prepare import prepare_job
 from cdc_pipeline.orchestration.projects import Projects
+from cdc_pipeline.orchestration.purge import purge_job, purge_schedule
 from cdc_pipeline.orchestration.reload import reload_job
 from cdc_pipeline.orchestration.schema_sensor import schema_sensor
 from cdc_pipeline.orchestration.sources import source_specs
@@ -49,6 +50,7 @@ def build_definitions(
     drains = _drains(catalog, options, projects, watch)
     drain_jobs = [drain_job(name, assets, catalog, options) for name, assets in drains.items()]
     prepare = prepare_job(projects)
+    purge = purge_job(projects)
     archived = catalog.settings.source.archive is not None
     audited = [offsets_asset(projects, options), *_dead_letters(catalog, options, projects)]
     if archived:
@@ -65,9 +67,9 @@ def build_definitions(
     return dg.Definitions(
         assets=[*source_specs(catalog, options), *drains.values(), *audited],
         asset_checks=checks,
-        jobs=[*drain_jobs, reload_job(catalog, projects), prepare, audit],
+        jobs=[*drain_jobs, reload_job(catalog, projects), prepare, purge, audit],
         sensors=sensors,
-        schedules=[_audit_schedule(audit)],
+        schedules=[_audit_schedule(audit), purge_schedule(purge)],
         executor=dg.in_process_executor,  # a run is one lane: a process per step only costs
         metadata=_metadata(catalog),
     )

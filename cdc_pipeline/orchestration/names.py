@@ -20,6 +20,7 @@ CASSANDRA = "cassandra"
 PREPARE_JOB = "prepare_tables"
 RELOAD_JOB = "segment_reload"
 AUDIT_JOB = "audit"
+PURGE_JOB = "purge_tombstones"
 
 _GRACE_SECONDS = 600
 

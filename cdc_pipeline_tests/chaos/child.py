@@ -1,4 +1,7 @@
-"""A process that runs a lane and kills itself: at the n-th time of a named step, or after some milliseconds.
+"""A process that runs a lane and kills or pauses itself: at the n-th time of a named step, or after some milliseconds.
+
+`python -m cdc_pipeline_tests.chaos.child CONFIG STEP N` stops itself there, to be continued from outside; its exit code
+says whether it drained the lane (0), lost it to another writer (3) or failed (1).
 
 `python -m cdc_pipeline_tests.chaos.child CONFIG '[["fenced", 1], ...]'` imports once, then forks a child for each kill
 and prints, as JSON, how each ended: -9 when it was killed, 0 when it had drained the lane before.
@@ -18,11 +21,15 @@ from typing import Any
 
 import psycopg
 
+from cdc_pipeline.errors import LaneLost
 from cdc_pipeline.fitting import Fitter
 from cdc_pipeline.history import SchemaHistory
 from cdc_pipeline.load.postgres import PostgresSink, dead_letters, merge, offsets, rerender
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
+
+LOST = 3
+"""The exit code of a writer that another took the lane from."""
 
 STEPS: dict[str, tuple[Any, str, bool]] = {
     "before preparing": (PostgresSink, "prepare", False),
@@ -64,8 +71,13 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_at(step: str, number: int) -> None:
-    """Arms the death of this process at the `number`-th time of a step, or `number` ms from now."""
+def pause() -> None:
+    """As a machine that is suspended: nothing goes on, nothing is given back."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def die_at(step: str, number: int, end: Callable[[], None] = kill) -> None:
+    """Arms the death of this process, or another end, at the `number`-th time of a step, or `number` ms from now."""
     if step == "milliseconds":
         threading.Thread(target=lambda: (time.sleep(number / 1000), kill()), daemon=True).start()
         return
@@ -76,23 +88,24 @@ def die_at(step: str, number: int) -> None:
     def armed(*arguments: Any, **named: Any) -> Any:
         nonlocal times
         times += 1
-        if times == number and not behind:
-            kill()
+        mine = times
+        if mine == number and not behind:
+            end()
         result = function(*arguments, **named)
-        if times == number:
-            kill()
+        if mine == number and behind:
+            end()
         return result
 
     setattr(owner, name, armed)
 
 
 def run(config: Path) -> None:
-    """What `cdc-pipeline run --once` does with one lane."""
+    """What `cdc-pipeline run --once` does, one lane after the other."""
     with Project.load(config) as project:
-        (lane,) = project.lanes()
-        runner = project.lane(lane)
-        runner.open("chaos")
-        runner.drain()
+        for lane in project.lanes():
+            runner = project.lane(lane)
+            runner.open("chaos")
+            runner.drain()
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -108,6 +121,17 @@ def forked(work: Callable[[], None]) -> int:
     os._exit(0)
 
 
+def paused(config: str, step: str, number: str) -> int:
+    """Runs the lane with a pause."""
+    die_at(step, int(number), pause)
+    try:
+        run(Path(config))
+    except LaneLost as error:
+        print(error)
+        return LOST
+    return 0
+
+
 def main(config: str, kills: str) -> None:
     """One child after the other."""
     ended = []
@@ -117,4 +141,6 @@ def main(config: str, kills: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        sys.exit(paused(*sys.argv[1:]))
     main(*sys.argv[1:])

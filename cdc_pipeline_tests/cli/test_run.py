@@ -139,7 +139,36 @@ def test_a_server_that_is_down(shell: Shell) -> None:
     assert answer.code == 1
     assert "127.0.0.1:1" in answer.err
     assert answer.records[0]["changes"] == 0
-    assert shell("status").code == 1
+    status = shell("status", "--json")
+    assert status.code == 1
+    assert "127.0.0.1:1" in status.records[0]["problems"][0]
+
+
+def test_one_destination_that_is_down_hides_no_other(loaded: Shell, pg_database: str) -> None:
+    """Lanes of another destination load, and `status` shows them."""
+    there = {"kind": "postgres", "dsn": pg_database}
+    away = {"kind": "postgres", "host": "127.0.0.1", "port": 1, "dbname": "none"}
+    loaded.configure(destinations={"away": away, "warehouse": there})
+    assert loaded("run", "--once").code == 1
+    records = {one["lane"]: one for one in loaded("status", "--json").records}
+    assert records["warehouse/node1"]["backlog_bytes"] == 0
+    assert "cannot be reached" in records["away/node1"]["problems"][0]
+
+
+def test_a_tailing_run_waits_for_its_destination(shell: Shell) -> None:
+    """It does not end after its tries, says that it waits, and Ctrl-C ends a wait of half a minute at once."""
+    shell.configure(retry={"attempts": 1, "wait": 30, "max_wait": 30}, metrics={"port": 0})
+    command = [Path(sys.executable).with_name("cdc-pipeline"), "run", "--json"]
+    with subprocess.Popen(command, cwd=shell.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline().decode()
+        assert "destination unavailable, waiting" in said
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert time.monotonic() - started < 5
+    assert process.returncode == 0, err
+    assert json.loads(out)["changes"] == 0
 
 
 def test_a_wrong_password_is_not_tried_again(loaded: Shell, pg_database: str) -> None:

@@ -229,12 +229,20 @@ class SinkContract:
         assert self.apply(sink, held, user(1, "x")) == committed
         assert sink.state(ONE) == committed
 
-    def test_a_batch_again_on_a_whole_connection_is_refused(self, sink: Sink) -> None:
+    def test_a_batch_again_is_seen_to_be_there(self, sink: Sink) -> None:
+        """The same batch of the same writer counts once, also on a connection that never broke."""
+        held = sink.claim(ONE, "run")
+        committed = self.apply(sink, held, user(1, "x"))
+        assert self.apply(sink, held, user(1, "x")) == committed
+        assert sink.state(ONE) == committed
+
+    def test_a_batch_from_elsewhere_is_refused(self, sink: Sink, place: Place) -> None:
         """The compare-and-set stops a writer that does not know where the lane stands."""
         held = sink.claim(ONE, "run")
         self.apply(sink, held, user(1, "x"))
-        with pytest.raises(LaneLost):
-            self.apply(sink, held, user(1, "x"))
+        with pytest.raises(LaneLost, match="expected epoch 1 at"):
+            self.apply(sink, held, user(2, "y"), AT_20)
+        assert place.rows("ks.users") == [(1, "x")]
 
     def test_lanes_are_independent(self, sinks: Callable[[], Sink], place: Place) -> None:
         """Two shards have a row each and do not fence one another, though they write the same tables."""
@@ -315,7 +323,7 @@ class SinkContract:
     def test_a_try_leaves_nothing(self, sink: Sink, place: Place) -> None:
         """What a server takes can be asked without loading it, and loaded afterwards."""
         encoded = self.encoded(sink, user(1, "x"))
-        assert sink.accepts(encoded)
+        assert sink.refusal(encoded) is None
         assert place.rows("ks.users") == []
         sink.load(ONE, [encoded], [], AT_10)
         assert place.rows("ks.users") == [(1, "x")]

@@ -106,5 +106,16 @@ def state_of(
 
 
 def _rows(connection: psycopg.Connection[Any], name: str) -> list[str]:
-    quoted = '"' + name.replace('"', '""') + '"'
-    return [text for (text,) in connection.execute(f"SELECT t::text FROM cdc.{quoted} t ORDER BY 1").fetchall()]
+    query = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+    columns = [column for (column,) in connection.execute(query, (f"cdc.{_quoted(name)}",)).fetchall()]
+    listed = ", ".join(_quoted(column) for column in columns if column not in _WHEN)
+    query = f"SELECT row({listed})::text FROM cdc.{_quoted(name)} ORDER BY 1"
+    return [text for (text,) in connection.execute(query.encode()).fetchall()]
+
+
+_WHEN = ("r:seen", "applied")
+"""When something was applied here, or seen to be dead."""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

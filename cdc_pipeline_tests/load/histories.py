@@ -11,9 +11,19 @@ from hypothesis import strategies as st
 
 from cdc_pipeline.change import Bound, RowKind
 from cdc_pipeline.schema import Column, Table
-from cdc_pipeline.types import CqlType, ListType, MapType, Scalar, SetType, UserType
+from cdc_pipeline.types import CqlType, ListType, MapType, Scalar, SetType, TupleType, UserType, VectorType
 from cdc_pipeline_tests.load.changes import Cell, Change, context, table
-from cdc_pipeline_tests.types.values import counted, decimal_bytes, int_bytes, varint_bytes
+from cdc_pipeline_tests.types.values import (
+    counted,
+    decimal_bytes,
+    fields,
+    int_bytes,
+    pairs,
+    rank,
+    signed_vint_bytes,
+    varint_bytes,
+    vector,
+)
 
 NOW = 1_700_000_000
 """The clock (s) at which histories are looked at."""
@@ -50,12 +60,43 @@ POOLS: dict[str, tuple[bytes, ...]] = {
         )
     ),
     "inet": (b"\x7f\x00\x00\x01", bytes(10) + b"\xff\xff\x7f\x00\x00\x01", b"\x80\x00\x00\x01"),
+    "ascii": (b"Z", b"a", b"a a"),
+    "smallint": (b"\x00\x01", b"\xff\xff"),
+    "float": tuple(struct.pack(">f", n) for n in (1.5, -1.5, 0.0, -0.0, float("nan"), float("-inf"))),
+    "time": tuple(struct.pack(">q", n) for n in (0, 1000, 86_399_999_999_000)),
+    "duration": tuple(
+        b"".join(map(signed_vint_bytes, parts)) for parts in ((0, 0, 1000), (-1, -40, -1_000_000), (14, 3, 0))
+    ),
 }
-KEYS = ("int", "text", "bigint", "blob", "decimal")
-CLUSTERINGS = ("int", "text", "timeuuid", "inet", "double", "uuid", "blob")
+TUPLE, USER, VECTOR = "frozen<tuple<int, text>>", "frozen<name>", "vector<float, 2>"
+FROZEN = (
+    "frozen<list<int>>",
+    "frozen<set<text>>",
+    "frozen<map<text, int>>",
+    "frozen<list<frozen<map<int, frozen<name>>>>>",
+    TUPLE,
+    USER,
+    VECTOR,
+)
+KEYS = (*(name for name in POOLS if name != "duration"), *FROZEN)
+CLUSTERINGS = KEYS
+"""A key is of any type but `duration`, which has no order."""
+
 SIMPLE = tuple(name for name in POOLS if name != "timeuuid")
-MULTI = ("list<int>", "set<text>", "set<int>", "map<text, int>", "map<inet, text>", "name", "list<frozen<set<int>>>")
-FROZEN = ("frozen<list<int>>", "frozen<set<text>>")
+MULTI = (
+    "list<int>",
+    "list<frozen<set<int>>>",
+    "list<frozen<name>>",
+    "set<text>",
+    "set<int>",
+    "set<decimal>",
+    "set<frozen<tuple<int, text>>>",
+    "map<text, int>",
+    "map<inet, text>",
+    "map<timeuuid, double>",
+    "map<frozen<name>, frozen<list<int>>>",
+    "name",
+)
 
 
 @dataclass(frozen=True)
@@ -122,12 +163,45 @@ def histories(draw: st.DrawFn, *, of: Table | None = None, distinct_times: bool 
 
 def values(kind: CqlType, *, key: bool = False) -> st.SearchStrategy[bytes]:
     """Few values of a type. A key is not empty: whether one may be is the number of key columns' doing."""
-    if isinstance(kind, Scalar):
-        return st.sampled_from([value for value in POOLS[kind.name] if value or not key])
-    if isinstance(kind, ListType):
-        return st.lists(values(kind.element), max_size=2).map(lambda items: counted(*items))
-    assert isinstance(kind, SetType)
-    return st.sets(values(kind.element, key=True), max_size=2).map(lambda items: counted(*sorted(items)))
+    return st.sampled_from(pool(kind, key=key))
+
+
+def clusterings(kind: CqlType) -> st.SearchStrategy[bytes]:
+    """Values of a type that Cassandra tells apart: 1.0 and 1.00 are one row, shown in whichever form came first."""
+    return st.sampled_from(list({repr(rank(kind, value)): value for value in pool(kind)}.values()))
+
+
+def pool(kind: CqlType, *, key: bool = False) -> tuple[bytes, ...]:
+    """The few values of a type, composed of the first ones of its parts."""
+    match kind:
+        case Scalar():
+            return tuple(value for value in POOLS[kind.name] if value or not key)
+        case ListType():
+            one, two = _first_two(kind.element)
+            return (counted(), counted(one), counted(two, one))
+        case SetType():
+            one, two = sorted(_first_two(kind.element), key=lambda value: rank(kind.element, value))
+            return (counted(), counted(one), counted(one, two))
+        case MapType():
+            one, two = sorted(_first_two(kind.key), key=lambda value: rank(kind.key, value))
+            held, other = _first_two(kind.value)
+            return (counted(), pairs(one, held), pairs(one, other, two, held))
+        case TupleType():
+            firsts = [_first_two(part) for part in kind.elements]
+        case UserType():
+            firsts = [_first_two(part) for part in kind.field_types]
+        case VectorType():
+            one, two = _first_two(kind.element)
+            return (vector(kind.element, *[one] * kind.dimension), vector(kind.element, *[two] * kind.dimension))
+        case _:
+            raise AssertionError(kind)
+    ones, twos = zip(*firsts, strict=True)
+    return (fields(*ones), fields(*twos), fields(*twos[:-1], None))
+
+
+def _first_two(kind: CqlType) -> tuple[bytes, bytes]:
+    first, second, *_ = pool(kind, key=True)
+    return first, second
 
 
 @st.composite
@@ -143,7 +217,7 @@ def _change(draw: st.DrawFn, of: Table, partitions: Sequence[tuple[bytes, ...]],
         return Change(key, kind=RowKind.RANGE, deleted=ts, bounds=(draw(_bound(of)), draw(_bound(of))))
     if kind == "static":
         return Change(key, kind=RowKind.STATIC, cells=draw(_cells(of.static, ts)))
-    clustering = tuple(draw(values(column.type)) for column in of.clustering)
+    clustering = tuple(draw(clusterings(column.type)) for column in of.clustering)
     if kind == "row":
         return Change(key, clustering, deleted=ts)
     cells = draw(_cells(of.regular, ts))
@@ -156,7 +230,7 @@ def _change(draw: st.DrawFn, of: Table, partitions: Sequence[tuple[bytes, ...]],
 @st.composite
 def _bound(draw: st.DrawFn, of: Table) -> Bound:
     length = draw(st.integers(0, len(of.clustering)))
-    prefix = tuple(draw(values(column.type)) for column in of.clustering[:length])
+    prefix = tuple(draw(clusterings(column.type)) for column in of.clustering[:length])
     return Bound(prefix, draw(st.booleans()) if prefix else True)
 
 
@@ -191,9 +265,8 @@ def _paths(kind: CqlType) -> tuple[bytes, ...]:
         return (b"\x00\x00", b"\x00\x01")
     if isinstance(kind, ListType):
         return POOLS["timeuuid"]
-    part = kind.key if isinstance(kind, MapType) else kind.element if isinstance(kind, SetType) else None
-    assert isinstance(part, Scalar)
-    return tuple(value for value in POOLS[part.name] if value)
+    assert isinstance(kind, MapType | SetType)
+    return pool(kind.key if isinstance(kind, MapType) else kind.element, key=True)
 
 
 def _element(kind: CqlType, path: bytes) -> st.SearchStrategy[bytes]:

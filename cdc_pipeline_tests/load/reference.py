@@ -36,7 +36,9 @@ class Reference:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.shards: dict[tuple[Key, Clustering, str], set[Shard]] = defaultdict(set)
-        self.cells: dict[tuple[Key, Clustering, str, bytes | None], Version] = {}
+        self.cells: dict[tuple[Key, Clustering, str, Any], Version] = {}
+        self.paths: dict[tuple[Key, Clustering, str, Any], bytes | None] = {}
+        self._kinds = {column.name: column.type for column in table.values}
         self.column_deletions: dict[tuple[Key, Clustering, str], int] = {}
         self.liveness: dict[tuple[Key, Clustering], tuple[int, int, int]] = {}
         self.row_deletions: dict[tuple[Key, Clustering], int] = {}
@@ -79,8 +81,15 @@ class Reference:
             return
         order = 2 if cell.value is None else 1 if cell.expires is not None else 0
         version = (cell.ts, order, cell.expires or 0, -cell.ttl if order == 1 else 0, cell.value or b"")
-        where = (*place, cell.column, cell.path)
-        self.cells[where] = max(version, self.cells.get(where, version))
+        where = (*place, cell.column, self._path(cell))
+        if where not in self.cells or (version, cell.path or b"") > (self.cells[where], self.paths[where] or b""):
+            self.cells[where], self.paths[where] = version, cell.path
+
+    def _path(self, cell: Cell) -> Any:
+        """What two paths have in common that are one to Cassandra, as 1.0 and 1.00 are."""
+        kind = self._kinds.get(cell.column)
+        part = kind.key if isinstance(kind, MapType) else kind.element if isinstance(kind, SetType) else None
+        return cell.path if part is None or cell.path is None else repr(rank(part, cell.path))
 
     def _is_counter(self, column: str) -> bool:
         return any(one.name == column and one.type == Scalar("counter") for one in self.table.values)
@@ -147,9 +156,9 @@ class Reference:
             return version[4] if version is not None and _alive(version, floor, now) else None
         floor = max(floor, self.column_deletions.get((key, clustering, column.name), NO_TIMESTAMP))
         alive = {
-            path: version[4]
-            for (of_key, of_row, name, path), version in self.cells.items()
-            if (of_key, of_row, name) == (key, clustering, column.name) and _alive(version, floor, now)
+            self.paths[where]: version[4]
+            for where, version in self.cells.items()
+            if where[:3] == (key, clustering, column.name) and _alive(version, floor, now)
         }
         return collected(column.type, alive) if alive else None
 

@@ -18,6 +18,9 @@ from cdc_pipeline.load.postgres.types import CellsType, Unfit
 from cdc_pipeline.transform import Cells, ColumnDeletions
 from cdc_pipeline.types.key_arrays import arranged
 
+Rank = tuple[int, int, bytes, bytes]
+"""Writetime, x, serialized bytes, and what is shown, which differs where two forms of one value are one path."""
+
 
 @dataclass
 class CellArrays:
@@ -43,8 +46,8 @@ class CellArrays:
             self._fail(int(cells.source[at[cell]]), why)
         row, ts, x = cells.row[at], cells.ts[at], cells.x[at]
 
-        def rank(cell: int) -> tuple[int, int, bytes]:
-            return int(ts[cell]), int(x[cell]), values[cell].as_py() or b""
+        def rank(cell: int) -> Rank:
+            return int(ts[cell]), int(x[cell]), values[cell].as_py() or b"", texts.values[cell].as_py() or b""
 
         order = _greatest(np.flatnonzero(whole), row, paths.values, rank)
         data, ends = encode_cells(order, row, paths.values, ts, x, values, texts.values, self.cell_oid)
@@ -110,7 +113,7 @@ def _beyond(cells: Cells, at: Longs, deletions: ColumnDeletions) -> Longs:
     return at[(covering < 0) | (cells.ts[at] > deletions.ts[covering])]
 
 
-def _greatest(cells: Longs, row: Longs, paths: pa.BinaryArray, rank: Callable[[int], tuple[int, int, bytes]]) -> Longs:
+def _greatest(cells: Longs, row: Longs, paths: pa.BinaryArray, rank: Callable[[int], Rank]) -> Longs:
     """These cells by row and path; of serialized forms of one path, as 1.0 and 1.00, the greatest."""
     if not len(cells):
         return cells

@@ -13,6 +13,9 @@ from cdc_pipeline.load.postgres.types import CellsType
 LIVE_W, LIVE_X, DELETED = '"r:lw"', '"r:lx"', '"r:dw"'
 """Row liveness (writetime µs, expiry s) and the greatest deletion (µs) of a row."""
 
+SEEN = '"r:seen"'
+"""When a purge saw that something in the row is dead; a merge that touches the row clears it (`purge.py`)."""
+
 TOMBSTONE = 1 << 62
 """`x` of a tombstone; NULL is live, a smaller number is an expiry with its TTL (`transform/compaction.py`)."""
 
@@ -26,11 +29,14 @@ def statements(plan: TablePlan) -> Iterator[str]:
         yield _create(table, columns)
     yield unique_index(plan.state, plan.row_key)
     yield from _added(plan.state, plan.regular)
+    yield f"ALTER TABLE {plan.state} ADD COLUMN IF NOT EXISTS {SEEN} timestamptz"
     if plan.static:
         yield unique_index(plan.static_state, plan.partition_names)
         yield from _added(plan.static_state, plan.static)
+        yield f"ALTER TABLE {plan.static_state} ADD COLUMN IF NOT EXISTS {SEEN} timestamptz"
     if plan.has_clustering:
         yield unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
+        yield f"ALTER TABLE {plan.ranges} ADD COLUMN IF NOT EXISTS applied timestamptz DEFAULT now()"
     yield f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
 
 
@@ -52,8 +58,8 @@ LARGEST_TABLE = 1600
 def width(plan: TablePlan) -> int:
     """Columns of the widest state table."""
     keys = sum(2 if key.by_bytes else 1 for key in plan.partition_key)
-    rows = keys + len(plan.clustering) + 4 + sum(len(value_parts(value)) for value in plan.regular)
-    return max(rows, keys + 1 + sum(len(value_parts(value)) for value in plan.static))
+    rows = keys + len(plan.clustering) + 5 + sum(len(value_parts(value)) for value in plan.regular)
+    return max(rows, keys + 2 + sum(len(value_parts(value)) for value in plan.static))
 
 
 def relations(plan: TablePlan) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -41,12 +41,12 @@ def store(connection: psycopg.Connection[Any], letters: Sequence[DeadLetterEvent
             letter.id,
             letter.destination,
             letter.shard,
-            letter.keyspace,
-            letter.table,
+            storable(letter.keyspace),
+            storable(letter.table),
             str(letter.reason),
-            letter.message,
-            Jsonb(dict(letter.event)),
-            Jsonb(dict(letter.schema_details)),
+            storable(letter.message),
+            Jsonb(storable(letter.event)),
+            Jsonb(storable(letter.schema_details)),
             letter.position.segment,
             letter.position.offset,
             letter.failed_at,
@@ -56,6 +56,18 @@ def store(connection: psycopg.Connection[Any], letters: Sequence[DeadLetterEvent
     ]
     with connection.cursor() as cursor:
         cursor.executemany(_STORE, rows)
+
+
+def storable(value: Any) -> Any:
+    """Texts, in whatever they lie, without what neither text nor jsonb can hold: U+0000 and halves of surrogate pairs,
+    as the bytes of a damaged place may have. A replacement character stands for each."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {storable(name): storable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(one) for one in value]
+    return value
 
 
 def count(connection: psycopg.Connection[Any], destination: str) -> list[DeadLetterCount]:

@@ -15,14 +15,15 @@ CREATE OR REPLACE FUNCTION cdc.now_x() RETURNS bigint STABLE LANGUAGE sql AS $$
           + 1 << 30) - 1
 $$;
 
--- Cassandra's rule per path: the greatest (writetime, rank and expiry, bytes); cells at or below the deletion go.
+-- Cassandra's rule per path: the greatest (writetime, rank and expiry, bytes); cells at or below the deletion go. Two forms
+-- of one path (1.0 and 1.00 as a decimal) may be equal in all of these: then the texts decide, so that one answer is left.
 CREATE OR REPLACE FUNCTION cdc.merge_cells(a cdc.cell[], b cdc.cell[], deleted bigint) RETURNS cdc.cell[]
 IMMUTABLE LANGUAGE sql AS $$
   SELECT array_agg(ROW(path, w, x, tie, frag)::cdc.cell ORDER BY path)
   FROM (SELECT DISTINCT ON (path) path, w, x, tie, frag
         FROM unnest(coalesce(a, '{}') || coalesce(b, '{}'))
         WHERE deleted IS NULL OR w > deleted
-        ORDER BY path, w DESC, coalesce(x, 0) DESC, tie DESC NULLS LAST) winners
+        ORDER BY path, w DESC, coalesce(x, 0) DESC, tie DESC NULLS LAST, frag COLLATE "C" DESC NULLS LAST) winners
 $$;
 
 -- The shards of a counter: cells whose path is counter id (16 bytes), clock and count, made to sort, and whose text is the

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
+from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X, SEEN
 from cdc_pipeline.load.postgres.names import quoted
 from cdc_pipeline.load.postgres.plan import TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import ValueType
@@ -44,6 +44,7 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
     if DELETED in sent:
         sets.append(f"{DELETED} = greatest({OLD}.{DELETED}, {NEW}.{DELETED})")
         guards.append(f"coalesce({NEW}.{DELETED} > {OLD}.{DELETED}, {NEW}.{DELETED} IS NOT NULL)")
+    sets.append(f"{SEEN} = NULL")
     for value in values:
         value_sets, guard = _merged(value, columns)
         sets += value_sets
@@ -56,7 +57,7 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
         f"INSERT INTO {table} AS {OLD} ({', '.join(sent)}) SELECT {', '.join(chosen)} FROM {name} i"
         f"{_ledger(plan, static) if ledger else ''} "
         f"ON CONFLICT ({', '.join(keys)}) DO "
-        + (f"UPDATE SET {', '.join(sets)} WHERE {' OR '.join(guards)}" if sets else "NOTHING")
+        + (f"UPDATE SET {', '.join(sets)} WHERE {' OR '.join(guards)}" if guards else "NOTHING")
     )
 
 
@@ -80,7 +81,8 @@ def merge_ranges(plan: TablePlan, name: str, columns: Sequence[str]) -> str:
     keys = [*plan.partition_names, "lo", "hi"]
     return (
         f"INSERT INTO {plan.ranges} AS {OLD} ({', '.join(columns)}) SELECT {', '.join(columns)} FROM {name} "
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET ts = {NEW}.ts WHERE {NEW}.ts > {OLD}.ts"
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET ts = {NEW}.ts, applied = now() "
+        f"WHERE {NEW}.ts > {OLD}.ts"
     )
 
 

@@ -61,6 +61,7 @@ def begin(connection: Connection) -> None:
     """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
     connection.execute("SET LOCAL client_min_messages = warning")
+    connection.execute("SET LOCAL lock_timeout = '10s'")  # readers wait behind an ALTER TABLE that waits
     connection.execute(_FINGERPRINTS)
     if not _is_done(connection, _PRELUDE, ddl.PRELUDE, "cdc.cdc_offsets"):
         connection.execute(ddl.PRELUDE)

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from cdc_pipeline.change import Position
-from cdc_pipeline.errors import LaneLost
+from cdc_pipeline.errors import LaneLost, OffsetConflict
 from cdc_pipeline.offsets import Lane, LaneState
 
 _COLUMNS = "commitlog_file, commitlog_position, events_processed, epoch, last_committed_at, run_id"
@@ -36,10 +36,30 @@ _SEGMENTS = "SELECT commitlog_file FROM cdc.cdc_segments WHERE destination = %s 
 Connection = psycopg.Connection[Any]
 
 
+_PATIENCE = "SET LOCAL lock_timeout = '5s'"
+"""A writer in the middle of a transaction is waited for this long at a time; each time is a word in the log."""
+
+
 def claim(connection: Connection, lane: Lane, run_id: str) -> LaneState:
     """Raises the epoch; the row is made on the first claim."""
+    connection.execute(_PATIENCE)
     row = connection.execute(_CLAIM, (lane.destination, lane.shard, run_id)).fetchone()
     return _state(lane, row)
+
+
+_END_PAUSED = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND wait_event = 'ClientRead'
+  AND now() - query_start > nullif(current_setting('idle_in_transaction_session_timeout'), '0')::interval
+  AND pid IN (SELECT pid FROM pg_locks WHERE relation = 'cdc.cdc_offsets'::regclass AND granted
+              AND mode IN ('RowShareLock', 'RowExclusiveLock'))
+"""
+
+
+def end_paused(connection: Connection) -> None:
+    """Ends sessions that hold a lane while their writer is paused in the middle of a COPY, which the server does not
+    count as idle. What they did is rolled back."""
+    connection.execute(_END_PAUSED)
 
 
 def read(connection: Connection, lane: Lane) -> LaneState | None:
@@ -50,13 +70,26 @@ def read(connection: Connection, lane: Lane) -> LaneState | None:
     return None if row is None else _state(lane, row)
 
 
-def fence(connection: Connection, held: LaneState) -> None:
-    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on."""
+def fence(connection: Connection, held: LaneState, position: Position) -> LaneState | None:
+    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on, `OffsetConflict`
+    when they went back.
+
+    A row that stands at `position` under our epoch was moved there by our own transaction, whose reply was lost: it is
+    returned. That transaction may still be about to commit when we are back: its lock is not waited for but tried
+    again (SQLSTATE 55P03), because whose connection was cut it may hold it for long.
+    """
     lane = held.lane
-    row = connection.execute(_READ + " FOR UPDATE", (lane.destination, lane.shard)).fetchone()
+    row = connection.execute(_READ + " FOR UPDATE NOWAIT", (lane.destination, lane.shard)).fetchone()
     found = None if row is None else _state(lane, row)
-    if found is None or found.epoch != held.epoch or found.position != held.position:
-        raise LaneLost(f"lane {lane}: epoch {held.epoch} expected, found {found.epoch if found else 'no row'}")
+    where = f"epoch {found.epoch} at {found.position}" if found is not None else "no row"
+    if found is None or found.epoch < held.epoch or (found.epoch == held.epoch and found.position < held.position):
+        raise OffsetConflict(
+            f"lane {lane}: expected epoch {held.epoch} at {held.position}, found {where}: the destination went back, "
+            "restored, or crashed before it had made durable what it committed"
+        )
+    if found.epoch != held.epoch or found.position not in (held.position, position):
+        raise LaneLost(f"lane {lane}: expected epoch {held.epoch} at {held.position}, found {where}")
+    return found if found.position != held.position else None
 
 
 def move(connection: Connection, held: LaneState, position: Position, events: int) -> LaneState:

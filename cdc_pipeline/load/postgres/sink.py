@@ -13,13 +13,14 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, rerender, surface, touched
+from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, purge, rerender, surface, touched
+from cdc_pipeline.load.postgres.connection import connect
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.fresh import FreshRows
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, masked_counter, refusal
 from cdc_pipeline.load.postgres.publish import publish
-from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary, Truncation
+from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table, TableFilter
 from cdc_pipeline.transform import MaskedBatch, TableMasks
@@ -162,8 +163,13 @@ class PostgresSink:
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:
         """Takes the lane by raising its epoch."""
-        with translated(self._label, "claiming the lane"), self._transaction() as connection:
-            return offsets.claim(connection, lane, run_id)
+        with translated(self._label, "claiming the lane"):
+            try:
+                with self._transaction() as connection:
+                    return offsets.claim(connection, lane, run_id)
+            except psycopg.errors.LockNotAvailable:
+                offsets.end_paused(self._open())
+                raise
 
     def state(self, lane: Lane) -> LaneState | None:
         """The lane's row; None before its first claim."""
@@ -198,25 +204,14 @@ class PostgresSink:
         After a lost commit reply the offset on the server tells: it stands at `position` under our epoch exactly when
         that transaction was committed.
         """
-        with translated(self._label, "loading a micro-batch"):
-            found = self._already_applied(held, position)
-            if found is not None:
-                return found
-            with self._transaction() as connection:
-                offsets.fence(connection, held)
-                self._write(connection, batches)
-                self._truncate(connection, truncations)
-                dead_letters.store(connection, letters)
-                return offsets.move(connection, held, position, events)
-
-    def _already_applied(self, held: LaneState, position: Position) -> LaneState | None:
-        if self._connection is not None and not self._connection.broken:
-            return None
-        with self._transaction() as connection:
-            state = offsets.read(connection, held.lane)
-        if state is None or state.epoch != held.epoch or state.position == held.position:
-            return None
-        return state if state.position == position else None
+        with translated(self._label, "loading a micro-batch"), self._transaction() as connection:
+            committed = offsets.fence(connection, held, position)
+            if committed is not None:
+                return committed
+            self._write(connection, batches)
+            self._truncate(connection, truncations)
+            dead_letters.store(connection, letters)
+            return offsets.move(connection, held, position, events)
 
     def load(
         self,
@@ -233,18 +228,18 @@ class PostgresSink:
             dead_letters.store(connection, letters)
             offsets.passed(connection, lane, position)
 
-    def accepts(self, batch: Encoded) -> bool:
-        """Whether the server takes a batch: loaded, and rolled back."""
+    def refusal(self, batch: Encoded) -> str | None:
+        """Why the server does not take a batch, as its SQLSTATE; loaded, and rolled back."""
         try:
             with translated(self._label, "trying a batch"):
                 connection = self._open()
                 with connection.transaction(force_rollback=True):
                     self._write(connection, [batch])
-        except RowsRefused:
-            return False
+        except RowsRefused as error:
+            return f"SQLSTATE {error.state}"
         finally:
             self._made.clear()
-        return True
+        return None
 
     # --- reading back ------------------------------------------------------------------------------------------
 
@@ -276,6 +271,11 @@ class PostgresSink:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    def purge(self, table: Table, retention: float) -> Purged:
+        """One pass in short transactions (`purge.py`)."""
+        with translated(self._label, "purging"):
+            return purge.purge(self._open(), self._plans[table], retention)
 
     # --- writing -----------------------------------------------------------------------------------------------
 
@@ -381,9 +381,7 @@ class PostgresSink:
         if self._connection is None or self._connection.closed:
             self._staged.clear()
             self._made.clear()
-            connection = psycopg.connect(
-                self._conninfo, autocommit=True, prepare_threshold=None, client_encoding="utf8"
-            )
+            connection = connect(self._conninfo)
             if connection.info.server_version < _OLDEST_SERVER:
                 connection.close()
                 raise ConfigurationError(

@@ -1,0 +1,155 @@
+"""Recordings of real nodes, loaded in orders that no log has, and compared with what the nodes answered."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cdc_pipeline.decode import DecodedBatch
+from cdc_pipeline.load.postgres.parity import read_truth
+from cdc_pipeline.pipeline import LaneRunner
+from cdc_pipeline.project import Project
+from cdc_pipeline_tests.chaos.child import STEPS
+from cdc_pipeline_tests.integration.truth import parity
+from cdc_pipeline_tests.integration.workspace import Workspace
+from cdc_pipeline_tests.recordings import Recording
+
+MakeDatabase = Callable[[], str]
+
+NEVER_IN_THE_LOG = frozenset({"fleeting.t"})
+"""Tables without durable writes."""
+
+_ROWS = 250
+
+
+class Recorded:
+    """A recording, its lanes (one for each node), and projects over it, each with a database of its own."""
+
+    def __init__(self, recording: Recording, folder: Path, make_database: MakeDatabase) -> None:
+        self.recording = recording
+        self._folder = folder
+        self._make_database = make_database
+        nodes = sorted((recording.path / "nodes").glob("*/cdc_raw")) or [recording.path / "cdc_raw"]
+        self._shards = {f"node{number}": {"directory": str(path)} for number, path in enumerate(nodes, 1)}
+        first = recording.path / "schema_history" / "000.json"
+        self._schema = first if first.exists() else recording.path / "schema.json"
+
+    def workspace(self, name: str) -> Workspace:
+        """A project in a folder and a database of its own."""
+        source: dict[str, Any] = {"shards": self._shards}
+        if self.recording.keystore is not None:
+            (self._folder / "key.hex").write_text(self.recording.keystore["AES key (hex)"])
+            source["encryption"] = {"key": {"file": str(self._folder / "key.hex")}}
+        settings = {"source": source, "batch": {"rows": _ROWS}, "retry": {"attempts": 20, "wait": 0.02, "max_wait": 0.1}}
+        path = next(iter(self._shards.values()))["directory"]
+        conninfo = self._make_database()
+        return Workspace(
+            self._folder / name, Path(path), self._schema, conninfo, False, {"profile": "exact"}, settings
+        )
+
+    def assert_truth(self, drained: Sequence[LaneRunner], conninfo: str) -> int:
+        """Every table that has a truth and is loaded has its rows and no others; returns how many rows."""
+        as_of = self.recording.meta["expected_at"]
+        compared, seen = 0, set(NEVER_IN_THE_LOG)
+        for runner in drained:
+            assert (dict(runner.result.parked), runner.result.problems) == ({}, [])
+        for table, masks in drained[0].loaded:
+            path = self.recording.path / "expected" / f"{table.full_name}.raw.jsonl"
+            if path.exists():
+                truth = list(read_truth(path))
+                found = parity(drained[0], conninfo, masks, truth, as_of)
+                differs = (table.full_name, list(found.missing)[:2], list(found.extra)[:2])
+                assert differs == (table.full_name, [], []), differs
+                compared += len(truth)
+            seen.add(table.full_name)
+        missed = {path.name.removesuffix(".raw.jsonl") for path in self.recording.path.glob("expected/*.raw.jsonl")}
+        assert missed - seen - self._not_loaded() == set(), missed - seen
+        return compared
+
+    def _not_loaded(self) -> set[str]:
+        """Tables that no configuration loads: without CDC, and counters."""
+        return {table.full_name for table in self.recording.schema.current if table.is_counter or not table.cdc}
+
+
+def runners(project: Project) -> list[LaneRunner]:
+    """One for each lane."""
+    return [project.lane(lane) for lane in project.lanes()]
+
+
+def forward(project: Project) -> list[LaneRunner]:
+    """Every lane as it is, all at once."""
+    lanes = runners(project)
+    failed: list[BaseException] = []
+
+    def run(runner: LaneRunner) -> None:
+        try:
+            runner.open("test")
+            runner.drain()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=(runner,)) for runner in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(250)
+    assert failed == []
+    return lanes
+
+
+def again(project: Project, ends: Sequence[LaneRunner]) -> list[LaneRunner]:
+    """Lanes over an empty destination, with the schema of where those that drained the same log ended."""
+    lanes = runners(project)
+    for runner, end in zip(lanes, ends, strict=True):
+        runner.prepare_tables()
+        runner._stand(end.held.position)
+    return lanes
+
+
+def reverse(project: Project, ends: Sequence[LaneRunner], _: random.Random) -> None:
+    """The last node first, of each the last segment, and of that the last micro-batch."""
+    for runner in reversed(again(project, ends)):
+        for segment in reversed(runner.source.segments()):
+            for decoded in list(runner.reading(segment))[::-1]:
+                reload(runner, decoded)
+
+
+def shuffled(project: Project, ends: Sequence[LaneRunner], rng: random.Random, times: int = 1) -> None:
+    """Micro-batches of all nodes in any order, each so many times."""
+    drawn: list[tuple[LaneRunner, DecodedBatch]] = []
+    for runner in again(project, ends):
+        for segment in runner.source.segments():
+            drawn += [(runner, decoded) for decoded in runner.reading(segment)] * times
+    rng.shuffle(drawn)
+    for runner, decoded in drawn:
+        reload(runner, decoded)
+
+
+def reload(runner: LaneRunner, decoded: DecodedBatch) -> None:
+    """One micro-batch, wherever the lane stands."""
+    runner.reload(runner.prepared(decoded), lambda: decoded)
+
+
+def tripled(project: Project, ends: Sequence[LaneRunner], rng: random.Random) -> None:
+    """Three times, in any order."""
+    shuffled(project, ends, rng, 3)
+
+
+def killed(workspace: Workspace, rng: random.Random, kills: int) -> None:
+    """Killed at steps drawn at random, and then loaded to the end."""
+    drawn = [(step, rng.choice((1, 1, 2, 3))) for step in rng.sample(sorted(STEPS), min(kills, len(STEPS)))]
+    command = [sys.executable, "-m", "cdc_pipeline_tests.chaos.child", str(workspace.write()), json.dumps(drawn)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=250, env=os.environ)
+    ended = json.loads(done.stdout.splitlines()[-1])
+    assert [code for code in ended if code not in (0, -9)] == [], done.stderr
+    assert -9 in ended
+
+
+ORDERS = {"reverse": reverse, "shuffled": shuffled, "tripled": tripled}

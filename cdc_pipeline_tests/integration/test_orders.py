@@ -1,0 +1,60 @@
+"""Every recording with a truth gives it in any order, any number of times, and killed in between.
+
+`CDC_RECORDINGS` names a folder of unpacked recordings, of which `make test-long` loads every one in every order.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cdc_pipeline_tests.integration import recorded
+from cdc_pipeline_tests.integration.recorded import Recorded
+from cdc_pipeline_tests.recordings import NAMES, Recording
+
+Open = Callable[[str], Recording]
+
+SEED = int(os.environ.get("CDC_ORDER_SEED") or random.SystemRandom().randrange(10**6))
+FOLDER = os.environ.get("CDC_RECORDINGS")
+GIVEN = sorted(path.parent for path in Path(FOLDER).glob("*/expected")) if FOLDER else []
+
+
+def load_in_every_order(one: Recorded, rng: random.Random, orders: Sequence[str]) -> int:
+    """Loads a recording once for each order and compares each time; returns how many rows its truth has."""
+    with one.workspace("forward").project() as project:
+        ends = recorded.forward(project)
+        compared = one.assert_truth(ends, project.conninfo("warehouse"))
+        for name in orders:
+            there = one.workspace(name)
+            with there.project() as another:
+                recorded.ORDERS[name](another, ends, rng)
+            one.assert_truth(ends, there.conninfo)
+    there = one.workspace("killed")
+    recorded.killed(there, rng, 12)
+    with there.project() as project:
+        one.assert_truth(recorded.forward(project), there.conninfo)
+    return compared
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_order_gives_the_truth(
+    open_recording: Open, make_pg_database: Callable[[], str], tmp_path: Path, name: str
+) -> None:
+    """Forward, in reverse, tripled in any order, and killed, a shipped recording becomes what its node answered."""
+    one = Recorded(open_recording(name), tmp_path, make_pg_database)
+    print(f"CDC_ORDER_SEED={SEED}")
+    assert load_in_every_order(one, random.Random(f"{SEED} {name}"), ["reverse", "tripled"]) > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("path", GIVEN, ids=[path.name for path in GIVEN])
+def test_given_recordings_give_the_truth(make_pg_database: Callable[[], str], tmp_path: Path, path: Path) -> None:
+    """A recording of `CDC_RECORDINGS`, in every order, its micro-batches shuffled once more."""
+    one = Recorded(Recording(path.name, path), tmp_path, make_pg_database)
+    print(f"CDC_ORDER_SEED={SEED}")
+    assert load_in_every_order(one, random.Random(f"{SEED} {path.name}"), [*recorded.ORDERS]) > 0
