@@ -26,7 +26,7 @@ from cdc_pipeline.errors import CdcError, PermanentSinkError, RowError
 from cdc_pipeline.load import Encoded, Sink, Truncation
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.results import Prepared
-from cdc_pipeline.schema import Table
+from cdc_pipeline.schema import ChangeKind, Table
 from cdc_pipeline.transform import MaskedBatch, MaskingReport, TableMasks, compact
 
 
@@ -188,12 +188,15 @@ class Fitter:
 
 
 def _truncations(decoded: DecodedBatch) -> list[Truncation]:
-    """The tables that were truncated at the end of a micro-batch."""
-    return [
-        Truncation(decoded.schema.tables[event.table_id], event.truncated_micros)
-        for event in decoded.events
-        if event.table_id is not None and event.truncated_micros is not None
-    ]
+    """The tables that were truncated or dropped at the end of a micro-batch."""
+    found = []
+    for event in decoded.events:
+        table = decoded.schema.tables.get(event.table_id) if event.table_id is not None else None
+        if table is not None and event.truncated_micros is not None:
+            found.append(Truncation(table, event.truncated_micros))
+        elif table is not None and event.kind is ChangeKind.REMOVED:
+            found.append(Truncation(table, 0, dropped=True))
+    return found
 
 
 def _mutations(decoded: DecodedBatch) -> int:

@@ -31,6 +31,7 @@ from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.history import Places, SchemaHistory, ShardSchema, places_of
 from cdc_pipeline.load import Purged, Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
 from cdc_pipeline.loaded import LoadedTables
 from cdc_pipeline.observability.metrics import Metrics
@@ -208,9 +209,7 @@ class Project:
         if isinstance(place, TimescaleDestination):
             return place.conninfo()
         if not isinstance(place, PostgresDestination):
-            raise ConfigurationError(
-                f"destination {destination}: expected kind postgres, found {place.kind}, which is not loaded yet"
-            )
+            raise _not_yet(destination, place.kind)
         if not place.embedded:
             return place.conninfo()
         assert place.directory is not None
@@ -229,6 +228,13 @@ class Project:
         types = self.settings.destinations[destination].types
         self._check_overrides(destination, types.columns)
         place = self.settings.destinations[destination]
+        if not isinstance(place, PostgresDestination | TimescaleDestination):
+            raise _not_yet(destination, place.kind)
+        postgres = PostgresOptions(
+            keep_columns=place.on_drop.columns == "keep",
+            drop_tables=place.on_drop.tables == "drop",
+            synchronous_commit=place.synchronous_commit,
+        )
         if isinstance(place, TimescaleDestination):
             options = HypertableOptions(
                 hypertables=TableFilter.of(place.hypertables),
@@ -236,8 +242,8 @@ class Project:
                 chunk_interval=place.chunk_interval,
                 compress_after=place.compress_after,
             )
-            return TimescaleSink(destination, conninfo, types.profile, types.columns, options)
-        return PostgresSink(destination, conninfo, types.profile, types.columns)
+            return TimescaleSink(destination, conninfo, types.profile, types.columns, options, postgres)
+        return PostgresSink(destination, conninfo, types.profile, types.columns, postgres)
 
     def _check_overrides(self, destination: str, columns: dict[str, str]) -> None:
         """A mistyped column is an error; one of a table that is not there may still come in the log."""
@@ -394,6 +400,12 @@ class Project:
                 encryption.keystore, encryption.password.reveal(), key_password, encryption.store_type
             )
         return KeyProvider.from_hex_file(encryption.key.file)
+
+
+def _not_yet(destination: str, kind: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"destination {destination}: expected kind postgres, found {kind}, which is not loaded yet"
+    )
 
 
 def _chosen(what: str, known: Mapping[str, object], only: str | None) -> list[str]:

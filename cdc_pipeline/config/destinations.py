@@ -84,11 +84,19 @@ class ClickHouseSettings(ClickHouseConnection, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CDC_CLICKHOUSE_", extra="ignore", env_ignore_empty=True)
 
 
+class DropSettings(Section):
+    """What follows when Cassandra drops a column (`hide`: users see it no more; `keep`: they go on to see what it held)
+    or a table (`keep`; `drop`: what users see of it goes, and its rows)."""
+
+    columns: Literal["hide", "keep"] = "hide"
+    tables: Literal["keep", "drop"] = "keep"
+
+
 class _Place(Section):
     """What every destination has: one way to reach it, and its types."""
 
     _with_embedded: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "embedded", "directory", "types", "dbname", "database"}
+        {"kind", "embedded", "directory", "types", "dbname", "database", "on_drop", "synchronous_commit"}
     )
 
     embedded: bool = False
@@ -113,13 +121,25 @@ class _Place(Section):
         return self
 
 
-class PostgresDestination(PostgresConnection, _Place):
+class _PostgresPlace(PostgresConnection, _Place):
+    """What PostgreSQL and TimescaleDB share; `synchronous_commit` is the server's own unless set here."""
+
+    on_drop: DropSettings = DropSettings()
+    synchronous_commit: Literal["on", "off", "local", "remote_write", "remote_apply"] | None = None
+
+    @field_validator("synchronous_commit", mode="before")
+    @classmethod
+    def _yaml_knows_on_and_off(cls, value: object) -> object:
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
+class PostgresDestination(_PostgresPlace):
     """A PostgreSQL server, or an embedded one in `directory`."""
 
     kind: Literal["postgres"]
 
 
-class TimescaleDestination(PostgresConnection, _Place):
+class TimescaleDestination(_PostgresPlace):
     """A TimescaleDB server; there is no embedded one. `hypertables` and `history` are patterns of `keyspace.table`."""
 
     kind: Literal["timescaledb"]

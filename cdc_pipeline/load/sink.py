@@ -40,10 +40,14 @@ class TableSummary:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """A table that was emptied at a time: what was written at or before `ts` (µs) is gone, whenever it arrives."""
+    """A table that was emptied at a time: what was written at or before `ts` (µs) is gone, whenever it arrives.
+
+    `dropped`: Cassandra has it no more; whether its rows go here, too, is the user's to choose.
+    """
 
     table: Table
     ts: int
+    dropped: bool = False
 
 
 @dataclass(frozen=True)

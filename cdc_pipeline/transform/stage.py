@@ -46,11 +46,16 @@ class TableMasks:
 
     def is_masked(self, column: Column) -> bool:
         """Whether the column's values leave as masks."""
-        return self.decisions[column.name].masked
+        return self._decision(column).masked
 
     def is_excluded(self, column: Column) -> bool:
         """Whether the column does not leave at all."""
-        return self.decisions[column.name].excluded
+        return self._decision(column).excluded
+
+    def _decision(self, column: Column) -> Decision:
+        """What was decided, or for a dropped column would be."""
+        known = self.decisions.get(column.name)
+        return known if known is not None else _decide(self._policy, self.table, column)
 
     def is_hidden(self, column: Column) -> bool:
         """Whether nothing may show the column's values; a dropped column, that nobody decided about, is."""

@@ -30,10 +30,12 @@ WHERE current_setting('idle_in_transaction_session_timeout') = '0'
 """
 
 
-def connect(conninfo: str, pause: str = LONGEST_PAUSE) -> psycopg.Connection[Any]:
-    """A new connection, whose own transactions are the caller's business."""
+def connect(conninfo: str, pause: str = LONGEST_PAUSE, commit: str | None = None) -> psycopg.Connection[Any]:
+    """A new connection, whose own transactions are the caller's business; `commit`: its `synchronous_commit`."""
     given = conninfo_to_dict(conninfo)
     missing: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
     connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, client_encoding="utf8", **missing)
     connection.execute(_PAUSE, (pause,))
+    if commit is not None:
+        connection.execute("SELECT set_config('synchronous_commit', %s, false)", (commit,))
     return connection

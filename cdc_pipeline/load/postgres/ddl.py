@@ -78,14 +78,14 @@ def view(plan: TablePlan) -> str:
     visible = " OR ".join([live, *(f"m.{_public(value)} IS NOT NULL" for value in plan.regular if value.is_cells)]
                           + [_alive(value, "s", floor) for value in plan.regular if not value.is_cells])  # fmt: skip
     keys = [f"s.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key + plan.clustering]
-    columns = [*keys, *_shown(plan.static, "t", "tm", _floor("t"))]
-    columns += [*_shown(plan.regular, "s", "m", floor), *_identity(plan, "s")]
-    parts = [f"FROM {plan.state} s", _clock(plan), *_assembled(plan.regular, "s", "m", floor)]
+    columns = [*keys, *_shown(plan.shown(plan.static), "t", "tm", _floor("t"))]
+    columns += [*_shown(plan.shown(plan.regular), "s", "m", floor), *_identity(plan, "s")]
+    parts = [f"FROM {plan.state} s", _clock(plan), *_assembled(plan.shown(plan.regular), "s", "m", floor)]
     if not plan.static:
         return f"CREATE OR REPLACE VIEW {plan.view} AS SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
     same = plan.same_partition("t", "s")
     parts.append(f"LEFT JOIN {plan.static_state} t ON {same}")
-    parts += _assembled(plan.static, "t", "tm", _floor("t"))
+    parts += _assembled(plan.shown(plan.static), "t", "tm", _floor("t"))
     rows = f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE {visible}"
     return f"CREATE OR REPLACE VIEW {plan.view} AS {rows} UNION ALL {_static_only(plan, visible, same, floor)}"
 
@@ -95,8 +95,8 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
     static_floor = _floor("t")
     columns = [f"t.{key.sql_name} AS {names.quoted(key.column.name)}" for key in plan.partition_key]
     columns += [f"NULL::{key.type.sql} AS {names.quoted(key.column.name)}" for key in plan.clustering]
-    columns += _shown(plan.static, "t", "tm", static_floor)
-    columns += [f"NULL::{value.type.sql} AS {names.quoted(value.column.name)}" for value in plan.regular]
+    columns += _shown(plan.shown(plan.static), "t", "tm", static_floor)
+    columns += [f"NULL::{value.type.sql} AS {names.quoted(value.column.name)}" for value in plan.shown(plan.regular)]
     columns += _identity(plan, "t")
     some = " OR ".join(
         f"tm.{_public(value)} IS NOT NULL" if value.is_cells else _alive(value, "t", static_floor)
@@ -104,7 +104,7 @@ def _static_only(plan: TablePlan, visible: str, same: str, floor: str) -> str:
     )
     rows = " ".join([f"FROM {plan.state} s", *_assembled(plan.regular, "s", "m", floor)])
     parts = [f"FROM {plan.static_state} t", _clock(plan)]
-    parts += _assembled(plan.static, "t", "tm", static_floor)
+    parts += _assembled(plan.shown(plan.static), "t", "tm", static_floor)
     return (
         f"SELECT {', '.join(columns)} {' '.join(parts)} WHERE ({some}) "
         f"AND NOT EXISTS (SELECT 1 {rows} WHERE {same} AND ({visible}))"

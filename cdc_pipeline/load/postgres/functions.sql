@@ -94,6 +94,7 @@ CREATE TABLE IF NOT EXISTS cdc.cdc_segments (
 
 -- The tables that were loaded: one name may have stood for several, each with an id and a state table of its own. The
 -- view shows the one that was created last (100 ns since 1582, of a version 1 id), as its greatest version says (µs).
+-- `dropped`: its rows were taken away when Cassandra dropped it, and what comes late is shown to nobody.
 CREATE TABLE IF NOT EXISTS cdc.cdc_tables (
   keyspace_name text NOT NULL,
   table_name text NOT NULL,
@@ -101,6 +102,7 @@ CREATE TABLE IF NOT EXISTS cdc.cdc_tables (
   generation integer NOT NULL,
   created bigint NOT NULL,
   version bigint NOT NULL,
+  dropped boolean NOT NULL DEFAULT false,
   PRIMARY KEY (keyspace_name, table_name, table_id)
 );
 

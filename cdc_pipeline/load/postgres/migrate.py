@@ -18,7 +18,7 @@ import structlog
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres import ddl
 from cdc_pipeline.load.postgres.names import quoted
-from cdc_pipeline.load.postgres.plan import TablePlan
+from cdc_pipeline.load.postgres.plan import TablePlan, ValueColumn
 from cdc_pipeline.schema import Table
 
 _DDL_LOCK = 7_230_121_020_611
@@ -42,7 +42,7 @@ ON CONFLICT DO NOTHING
 """
 _GENERATION = "SELECT generation FROM cdc.cdc_tables WHERE (keyspace_name, table_name, table_id) = (%s, %s, %s)"
 _NEWEST = """
-SELECT table_id, version FROM cdc.cdc_tables WHERE (keyspace_name, table_name) = (%s, %s)
+SELECT table_id, version, dropped FROM cdc.cdc_tables WHERE (keyspace_name, table_name) = (%s, %s)
 ORDER BY created DESC, generation DESC LIMIT 1
 """
 _VERSION = """
@@ -109,10 +109,32 @@ def once(connection: Connection, name: str, statements: Sequence[str], *relation
         _store(connection, name, text, alone=True)
 
 
+_HELD = """
+SELECT quote_ident(h.attname) FROM pg_attribute h JOIN pg_attribute w ON w.attname = h.attname AND w.attnum > 0
+WHERE h.attrelid = to_regclass(%s) AND w.attrelid = 'cdc_wanted'::regclass AND h.attnum > 0 AND NOT h.attisdropped
+  AND (h.atttypid, h.atttypmod) IS NOT DISTINCT FROM (w.atttypid, w.atttypmod)
+"""
+
+
+def kept(connection: Connection, plan: TablePlan) -> tuple[ValueColumn, ...]:
+    """The dropped columns of a plan that its state holds, of the types that they would have."""
+    found: list[ValueColumn] = []
+    for values, state in ((plan.regular, plan.state), (plan.static, plan.static_state)):
+        wanted = plan.shown(values)[len(values) :]
+        if not wanted:
+            continue
+        columns = ", ".join(f"{name} {kind}" for one in wanted for name, kind in ddl.value_parts(one))
+        connection.execute(f"CREATE TEMPORARY TABLE cdc_wanted ({columns})".encode())
+        held = {name.strip('"') for (name,) in connection.execute(_HELD, (state,)).fetchall()}
+        connection.execute("DROP TABLE cdc_wanted")
+        found += [one for one in wanted if {name.strip('"') for name, _ in ddl.value_parts(one)} <= held]
+    return tuple(found)
+
+
 def is_newest(connection: Connection, table: Table) -> bool:
-    """Whether the view is this table's to make, and no lane ahead made a newer one."""
+    """Whether the view is this table's to make, and no lane ahead made a newer one, or took it away."""
     newest = connection.execute(_NEWEST, (table.keyspace, table.name)).fetchone()
-    if newest is None or newest[0] != table.id or newest[1] > table.version:
+    if newest is None or newest[0] != table.id or newest[1] > table.version or newest[2]:
         return False
     connection.execute(_VERSION, (table.version, table.keyspace, table.name, table.id, table.version))
     return True

@@ -91,6 +91,7 @@ class TablePlan:
     """A table's shape in PostgreSQL. `excluded` names columns that the masking policy does not load.
 
     `generation` counts the tables that had this name, each with an id of its own. `is_table`: users get a table.
+    `kept` are dropped columns that users go on to see, with what they held.
     """
 
     table: Table
@@ -103,6 +104,7 @@ class TablePlan:
     warnings: tuple[str, ...] = field(default=())
     generation: int = 1
     is_table: bool = False
+    kept: tuple[ValueColumn, ...] = ()
 
     @property
     def state(self) -> str:
@@ -180,6 +182,12 @@ class TablePlan:
         """Whether the table has rows within partitions, and so a ledger of ranges."""
         return bool(self.clustering)
 
+    def shown(self, values: tuple[ValueColumn, ...]) -> tuple[ValueColumn, ...]:
+        """The static or the regular columns with the dropped ones that are kept among them."""
+        if not values:
+            return ()
+        return values + tuple(one for one in self.kept if one.column.kind is values[0].column.kind)
+
     @property
     def columns(self) -> tuple[KeyColumn | ValueColumn, ...]:
         """All columns that are loaded, keys first."""
@@ -243,6 +251,8 @@ def make_plan(
         for column in table.clustering
         if masked(column)
     )
+    current = {column.name for column in table.columns}
+    dropped = (column for column in table.value_columns if column.name not in current and not excluded(column))
     return TablePlan(
         table=table,
         profile=profile,
@@ -253,4 +263,5 @@ def make_plan(
         excluded=tuple(column.name for column in table.values if excluded(column)),
         warnings=warnings,
         generation=generation,
+        kept=tuple(value(column) for column in dropped),
     )

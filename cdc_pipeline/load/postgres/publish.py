@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS cdc.cdc_surfaces (
 """
 _KNOWN = "SELECT table_id, keys, columns, unique_by FROM cdc.cdc_surfaces WHERE name = %s"
 _KIND = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)"
+_DROPPED = "UPDATE cdc.cdc_tables SET dropped = true WHERE table_id = %s"
 _KEEP = """
 INSERT INTO cdc.cdc_surfaces VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET
   table_id = excluded.table_id, keys = excluded.keys, columns = excluded.columns, unique_by = excluded.unique_by,
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 
 def publish(connection: Connection, plan: TablePlan) -> TablePlan:
     """Gives users what the plan says, where the plan is the newest of its name; returns the plan as it could be kept."""
+    plan = dataclasses.replace(plan, kept=migrate.kept(connection, plan))
     if not migrate.is_newest(connection, plan.table):
         return dataclasses.replace(plan, is_table=_known(connection, plan) is not None)
     return _as_table(connection, plan) if plan.is_table else _as_view(connection, plan)
@@ -73,6 +75,26 @@ def _as_table(connection: Connection, plan: TablePlan) -> TablePlan:
             _reshape(connection, plan, known if kind == ("r",) else None)
             touched.fill(connection, plan)
     return plan
+
+
+def remove(connection: Connection, plan: TablePlan) -> None:
+    """Removes a table of Cassandra's: what users read of it, unless a younger one has its name, and its state.
+
+    What a lane that is behind still brings is kept apart, shown to nobody, and removed when it comes to the same place.
+    Where something of the user's own depends on what users read, that stays, and the log says so.
+    """
+    shown = migrate.is_newest(connection, plan.table)
+    connection.execute(_DROPPED, (plan.table.id,))
+    relations = [plan.view, plan.public] if plan.is_table else [plan.public]
+    for name in reversed(relations) if shown else ():
+        kind = connection.execute(_KIND, (name,)).fetchone()
+        if kind is not None and not dropped(connection, name, "TABLE" if kind == ("r",) else "VIEW"):
+            return
+    if plan.is_table:
+        connection.execute("DELETE FROM cdc.cdc_surfaces WHERE table_id = %s", (plan.table.id,))
+        connection.execute(f"DROP TABLE IF EXISTS {plan.expiries}".encode())
+    for name in ddl.relations(plan):
+        connection.execute(f"DROP TABLE IF EXISTS {name}".encode())
 
 
 def _known(connection: Connection, plan: TablePlan) -> tuple[Any, ...] | None:

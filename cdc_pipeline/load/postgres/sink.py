@@ -18,11 +18,12 @@ from cdc_pipeline.load.postgres.connection import connect
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.fresh import FreshRows
+from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, masked_counter, refusal
-from cdc_pipeline.load.postgres.publish import publish
+from cdc_pipeline.load.postgres.publish import publish, remove
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
-from cdc_pipeline.schema import Table, TableFilter
+from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, TableMasks
 
 _TABLE_LOCK = 723_012_103
@@ -33,7 +34,7 @@ _IN_THE_CLEAR = ("NONE", "-")
 class PostgresSink:
     """One connection to one destination; reconnects after `TransientSinkError`.
 
-    `profile` and `overrides` choose the types (`types.md`), `surfaces` what users get as a table. Errors are `SinkError`s and never hold a value.
+    `profile` and `overrides` choose the types (`types.md`). Errors are `SinkError`s and never hold a value.
     """
 
     def __init__(
@@ -42,14 +43,14 @@ class PostgresSink:
         conninfo: str,
         profile: str = "native",
         overrides: Mapping[str, str] | None = None,
-        surfaces: TableFilter | None = None,
+        options: PostgresOptions | None = None,
     ):
         self.name = name
         self._conninfo = conninfo
         self._label = f"{name}{_place(conninfo)}"
         self._profile = profile
         self._overrides = dict(overrides or {})
-        self._surfaces = surfaces
+        self._chosen = options or PostgresOptions()
         self._plans: dict[Table, TablePlan] = {}
         self._views: dict[str, str] = {}
         self._connection: psycopg.Connection[Any] | None = None
@@ -83,7 +84,8 @@ class PostgresSink:
             )
             for column in table.columns
         )
-        statements = (*self.statements(plan), ddl.view(plan), *(surface.statements(plan) if plan.is_table else ()))
+        view = ddl.view(dataclasses.replace(plan, kept=()))  # which of them were loaded only the server knows
+        statements = (*self.statements(plan), view, *(surface.statements(plan) if plan.is_table else ()))
         return TableSummary(table.full_name, plan.public, columns, statements, plan.warnings)
 
     def statements(self, plan: TablePlan) -> list[str]:
@@ -96,8 +98,8 @@ class PostgresSink:
             plan = make_plan(table, self._profile, self._overrides, masks.is_masked, masks.is_excluded, generation)
         except ConfigurationError as error:
             raise ConfigurationError(str(error), where=f"destination {self.name}", key=table.full_name) from None
-        is_table = self._surfaces is not None and self._surfaces.matches(table.full_name)
-        return dataclasses.replace(plan, is_table=is_table)
+        kept = plan.kept if self._chosen.keep_columns else ()
+        return dataclasses.replace(plan, is_table=self._chosen.is_table(table.full_name), kept=kept)
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
@@ -336,7 +338,8 @@ class PostgresSink:
 
     def _truncate(self, connection: psycopg.Connection[Any], truncations: Sequence[Truncation]) -> None:
         """The ledger, which hides what was written before, and arrives later; then what it hides is taken away."""
-        for table, ts in sorted({(one.table, one.ts) for one in truncations}, key=lambda one: (str(one[0].id), one[1])):
+        emptied = {(one.table, one.ts) for one in truncations if not one.dropped}
+        for table, ts in sorted(emptied, key=lambda one: (str(one[0].id), one[1])):
             connection.execute(merge.TRUNCATE, (table.id, ts))
             plan = self._plans.get(table)
             if plan is None:
@@ -350,6 +353,10 @@ class PostgresSink:
                 execute_sql(connection, f"DELETE FROM {plan.ranges} WHERE ts <= {ts}")
             if plan.is_table:
                 touched.fill(connection, plan)
+
+        if self._chosen.drop_tables:
+            for plan in [self._plans[one.table] for one in truncations if one.dropped and one.table in self._plans]:
+                remove(connection, plan)
 
     def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
         """Fills the staging table of a state table."""
@@ -381,7 +388,7 @@ class PostgresSink:
         if self._connection is None or self._connection.closed:
             self._staged.clear()
             self._made.clear()
-            connection = connect(self._conninfo)
+            connection = connect(self._conninfo, commit=self._chosen.synchronous_commit)
             if connection.info.server_version < _OLDEST_SERVER:
                 connection.close()
                 raise ConfigurationError(

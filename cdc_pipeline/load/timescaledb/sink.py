@@ -11,13 +11,14 @@ from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres import PostgresSink, migrate
 from cdc_pipeline.load.postgres.encode import EncodedTable
 from cdc_pipeline.load.postgres.errors import translated
+from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.load.postgres.plan import TablePlan
 from cdc_pipeline.load.postgres.publish import publish
 from cdc_pipeline.load.sink import Encoded
 from cdc_pipeline.load.timescaledb import ddl, extension, history
 from cdc_pipeline.load.timescaledb.options import HypertableOptions
 from cdc_pipeline.load.timescaledb.plan import HypertablePlan, hypertable_plan
-from cdc_pipeline.schema import Table, TableFilter
+from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import TableMasks
 
 _KIND = """
@@ -36,9 +37,9 @@ class TimescaleSink(PostgresSink):
         profile: str = "native",
         overrides: Mapping[str, str] | None = None,
         options: HypertableOptions | None = None,
-        surfaces: TableFilter | None = None,
+        postgres: PostgresOptions | None = None,
     ):
-        super().__init__(name, conninfo, profile, overrides, surfaces)
+        super().__init__(name, conninfo, profile, overrides, postgres)
         self._options = options or HypertableOptions()
 
     # --- planning ----------------------------------------------------------------------------------------------
