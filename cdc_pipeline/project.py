@@ -15,6 +15,7 @@ from cdc_pipeline.capture.archive import ShardArchive
 from cdc_pipeline.capture.space import Limits
 from cdc_pipeline.config import (
     BatchSettings,
+    ClickHouseDestination,
     ClusterSchema,
     FileSchema,
     KeystoreEncryption,
@@ -196,6 +197,8 @@ class Project:
         types = self.settings.destinations[destination].types
         self._check_overrides(destination, types.columns)
         place = self.settings.destinations[destination]
+        patterns = None if isinstance(place, ClickHouseDestination) else place.kept_tables
+        surfaces = TableFilter.of(patterns) if patterns is not None else None
         if isinstance(place, TimescaleDestination):
             options = HypertableOptions(
                 hypertables=TableFilter.of(place.hypertables),
@@ -203,8 +206,8 @@ class Project:
                 chunk_interval=place.chunk_interval,
                 compress_after=place.compress_after,
             )
-            return TimescaleSink(destination, conninfo, types.profile, types.columns, options)
-        return PostgresSink(destination, conninfo, types.profile, types.columns)
+            return TimescaleSink(destination, conninfo, types.profile, types.columns, options, surfaces)
+        return PostgresSink(destination, conninfo, types.profile, types.columns, surfaces)
 
     def _check_overrides(self, destination: str, columns: dict[str, str]) -> None:
         """A mistyped column is an error; one of a table that is not there may still come in the log."""

@@ -88,7 +88,7 @@ class _Place(Section):
     """What every destination has: one way to reach it, and its types."""
 
     _with_embedded: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "embedded", "directory", "types", "dbname", "database"}
+        {"kind", "embedded", "directory", "types", "dbname", "database", "surface", "surface_tables"}
     )
 
     embedded: bool = False
@@ -113,13 +113,31 @@ class _Place(Section):
         return self
 
 
-class PostgresDestination(PostgresConnection, _Place):
+class _Surface(Section):
+    """What users read: `view`s of the state, or `table`s kept equal to them, those that `surface_tables` names."""
+
+    surface: Literal["view", "table"] = "view"
+    surface_tables: tuple[str, ...] = ("*",)
+
+    @property
+    def kept_tables(self) -> tuple[str, ...] | None:
+        """The patterns of what is kept as a table; None: nothing is."""
+        return self.surface_tables if self.surface == "table" else None
+
+    @model_validator(mode="after")
+    def _only_with_table(self) -> Self:
+        if self.surface == "view" and "surface_tables" in self.model_fields_set:
+            raise PydanticCustomError("surface", "expected surface_tables only with surface: table")
+        return self
+
+
+class PostgresDestination(PostgresConnection, _Surface, _Place):
     """A PostgreSQL server, or an embedded one in `directory`."""
 
     kind: Literal["postgres"]
 
 
-class TimescaleDestination(PostgresConnection, _Place):
+class TimescaleDestination(PostgresConnection, _Surface, _Place):
     """A TimescaleDB server; there is no embedded one. `hypertables` and `history` are patterns of `keyspace.table`."""
 
     kind: Literal["timescaledb"]

@@ -31,7 +31,8 @@ _IN_THE_CLEAR = ("NONE", "-")
 class PostgresSink:
     """One connection to one destination; reconnects after `TransientSinkError`.
 
-    `profile` and `overrides` choose the types (`types.md`), `surfaces` what users get as a table. Errors are `SinkError`s and never hold a value.
+    `profile` and `overrides` choose the types (`types.md`), `surfaces` what users get as a table. Errors are
+    `SinkError`s and never hold a value.
     """
 
     def __init__(
