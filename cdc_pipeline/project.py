@@ -231,6 +231,7 @@ class Project:
         if not isinstance(place, PostgresDestination | TimescaleDestination):
             raise _not_yet(destination, place.kind)
         postgres = PostgresOptions(
+            surfaces=TableFilter.of(place.kept_tables) if place.kept_tables is not None else None,
             keep_columns=place.on_drop.columns == "keep",
             drop_tables=place.on_drop.tables == "drop",
             synchronous_commit=place.synchronous_commit,

@@ -49,7 +49,9 @@ class Outcome:
             if masker is None:
                 continue
             name = names.quoted(column.name)
-            row = execute_sql(connection, f"SELECT {name} FROM {plan.view} WHERE {name} IS NOT NULL LIMIT 1").fetchone()
+            row = execute_sql(
+                connection, f"SELECT {name} FROM {plan.public} WHERE {name} IS NOT NULL LIMIT 1"
+            ).fetchone()
             if row is None:
                 continue
             after = str(row[0])

@@ -96,7 +96,8 @@ class _Place(Section):
     """What every destination has: one way to reach it, and its types."""
 
     _with_embedded: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "embedded", "directory", "types", "dbname", "database", "on_drop", "synchronous_commit"}
+        {"kind", "embedded", "directory", "types", "dbname", "database", "surface", "surface_tables"}
+        | {"on_drop", "synchronous_commit"}
     )
 
     embedded: bool = False
@@ -122,15 +123,29 @@ class _Place(Section):
 
 
 class _PostgresPlace(PostgresConnection, _Place):
-    """What PostgreSQL and TimescaleDB share; `synchronous_commit` is the server's own unless set here."""
+    """What PostgreSQL and TimescaleDB share. Users read `view`s of the state, or `table`s kept equal to them, those of
+    `surface_tables` names; `synchronous_commit` is the server's own unless set here."""
 
+    surface: Literal["view", "table"] = "view"
+    surface_tables: tuple[str, ...] = ("*",)
     on_drop: DropSettings = DropSettings()
     synchronous_commit: Literal["on", "off", "local", "remote_write", "remote_apply"] | None = None
+
+    @property
+    def kept_tables(self) -> tuple[str, ...] | None:
+        """The patterns of what is kept as a table; None: nothing is."""
+        return self.surface_tables if self.surface == "table" else None
 
     @field_validator("synchronous_commit", mode="before")
     @classmethod
     def _yaml_knows_on_and_off(cls, value: object) -> object:
         return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _only_with_table(self) -> Self:
+        if self.surface == "view" and "surface_tables" in self.model_fields_set:
+            raise PydanticCustomError("surface", "expected surface_tables only with surface: table")
+        return self
 
 
 class PostgresDestination(_PostgresPlace):

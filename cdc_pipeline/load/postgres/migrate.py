@@ -93,11 +93,16 @@ def show(connection: Connection, name: str, view: str) -> bool:
 
     One that something depends on is kept, with what it shows, and with new columns at its end where that will do.
     """
-    if _is_done(connection, name, view, name):
+    if is_shown(connection, name, view):
         return False
     if _replace_view(connection, name, view):
         _store(connection, name, view, alone=True)
     return True
+
+
+def is_shown(connection: Connection, name: str, view: str) -> bool:
+    """Whether a view is there as it was made last."""
+    return _is_done(connection, name, view, name)
 
 
 def once(connection: Connection, name: str, statements: Sequence[str], *relations: str) -> None:
@@ -202,12 +207,6 @@ def kept_grants(connection: Connection, name: str) -> Iterator[None]:
     if connection.execute("SELECT to_regclass(%s)::oid", (name,)).fetchone() != before:
         for (grant,) in grants:
             connection.execute(grant)
-
-
-@contextmanager
-def no_grants() -> Iterator[None]:
-    """Nothing to keep."""
-    yield
 
 
 _DEPENDENTS = """

@@ -20,25 +20,26 @@ from cdc_pipeline.load.postgres.plan import TablePlan
 _SURFACES = """
 CREATE TABLE IF NOT EXISTS cdc.cdc_surfaces (
   name text PRIMARY KEY, table_id uuid NOT NULL, keys text[] NOT NULL, columns jsonb NOT NULL, unique_by text NOT NULL,
-  refresh text NOT NULL)
+  refresh text NOT NULL, filling text NOT NULL)
 """
 _KNOWN = "SELECT table_id, keys, columns, unique_by FROM cdc.cdc_surfaces WHERE name = %s"
 _KIND = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)"
 _DROPPED = "UPDATE cdc.cdc_tables SET dropped = true WHERE table_id = %s"
 _KEEP = """
-INSERT INTO cdc.cdc_surfaces VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET
+INSERT INTO cdc.cdc_surfaces VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET
   table_id = excluded.table_id, keys = excluded.keys, columns = excluded.columns, unique_by = excluded.unique_by,
-  refresh = excluded.refresh
+  refresh = excluded.refresh, filling = excluded.filling
 """
 Connection = psycopg.Connection[Any]
 log = structlog.get_logger()
 
 
 def publish(connection: Connection, plan: TablePlan) -> TablePlan:
-    """Gives users what the plan says, where the plan is the newest of its name; returns the plan as it could be kept."""
+    """Gives users what the plan says, where it is the newest of its name; returns the plan as that could be done."""
     plan = dataclasses.replace(plan, kept=migrate.kept(connection, plan))
     if not migrate.is_newest(connection, plan.table):
-        return dataclasses.replace(plan, is_table=_known(connection, plan) is not None)
+        known = _known(connection, plan)
+        return dataclasses.replace(plan, is_table=known is not None and known[0] == plan.table.id)
     return _as_table(connection, plan) if plan.is_table else _as_view(connection, plan)
 
 
@@ -59,21 +60,21 @@ def _as_view(connection: Connection, plan: TablePlan) -> TablePlan:
 
 def _as_table(connection: Connection, plan: TablePlan) -> TablePlan:
     migrate.once(connection, "surfaces", [_SURFACES], "cdc.cdc_surfaces")
-    touched.lock(connection, plan, exclusive=True)
     kind, known = connection.execute(_KIND, (plan.public,)).fetchone(), _known(connection, plan)
     if kind == ("r",) and known is None:
         raise ConfigurationError(
             "expected no table of this name but the pipeline's own, found one: drop it, or choose surface: view",
             where=plan.public,
         )
-    with migrate.kept_grants(connection, plan.public) if kind == ("v",) else migrate.no_grants():
+    if kind == ("r",) and _shape(plan) == known and migrate.is_shown(connection, plan.view, ddl.view(plan)):
+        return plan
+    touched.lock(connection, plan, exclusive=True)
+    with migrate.kept_grants(connection, plan.public):
         if kind == ("v",) and not dropped(connection, plan.public, "VIEW"):
             return _as_view(connection, dataclasses.replace(plan, is_table=False))
-        changed = migrate.show(connection, plan.view, ddl.view(plan))
-        changed |= kind != ("r",) or _shape(plan) != known
-        if changed:
-            _reshape(connection, plan, known if kind == ("r",) else None)
-            touched.fill(connection, plan)
+        migrate.show(connection, plan.view, ddl.view(plan))
+        _reshape(connection, plan, known if kind == ("r",) else None)
+        touched.fill(connection, plan)
     return plan
 
 
@@ -122,8 +123,8 @@ def _reshape(connection: Connection, plan: TablePlan, known: tuple[Any, ...] | N
     for statement in surface.statements(plan):
         connection.execute(statement.encode())
     shape = _shape(plan)
-    kept = (plan.public, shape[0], shape[1], json.dumps(shape[2]), shape[3], surface.refresh(plan))
-    connection.execute(_KEEP, kept)
+    kept = (surface.refresh(plan), ";\n".join(surface.filling(plan)))
+    connection.execute(_KEEP, (plan.public, shape[0], shape[1], json.dumps(shape[2]), shape[3], *kept))
 
 
 def _drop_index(connection: Connection, plan: TablePlan, keys: list[str]) -> None:
@@ -153,7 +154,7 @@ def _alter(connection: Connection, plan: TablePlan, columns: dict[str, str]) -> 
             except psycopg.errors.DependentObjectsStillExist:
                 if name in wanted:
                     raise ConfigurationError(
-                        f"expected to give column {name} another type, found that something depends on it: drop that first",
+                        f"expected to give column {name} another type, found something that depends on it: drop that",
                         where=plan.public,
                     ) from None
                 _say(connection, plan.public, f"column {name} is no more")
@@ -175,6 +176,4 @@ def dropped(connection: Connection, name: str, kind: str) -> bool:
 
 def _say(connection: Connection, name: str, why: str) -> None:
     blocking = ", ".join(migrate.dependents(connection, name)) or "something"
-    log.warning(
-        "kept as it is", relation=name, message=f"{why}, but {blocking} depends on it: drop that, and start again"
-    )
+    log.warning("kept as it is", relation=name, message=f"{why}, but {blocking} depends on it: drop that to let it")

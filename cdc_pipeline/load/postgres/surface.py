@@ -1,5 +1,5 @@
-"""The shape of a table of exactly Cassandra's columns that is kept equal to the view of the state, and the SQL that looks
-up in the view what was touched, and writes what differs (`touched.py`, `publish.py`).
+"""The shape of a table of exactly Cassandra's columns that is kept equal to the view of the state, and the SQL that
+looks up in the view what was touched, and writes what differs (`touched.py`, `publish.py`).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def statements(plan: TablePlan) -> list[str]:
     if not is_exact(plan):
         typed = ", ".join(key.sql_name for key in keys(plan))
         found.append(f"CREATE INDEX IF NOT EXISTS {named(plan.state, ':typed')} ON {plan.state} ({typed})")
-    identified = ", ".join(f"{name} {sql}" for name, sql in identified(plan).items())
-    found.append(f"CREATE TABLE IF NOT EXISTS {plan.expiries} ({identified}, due bigint NOT NULL)")
+    known = ", ".join(f"{name} {sql}" for name, sql in identified(plan).items())
+    found.append(f"CREATE TABLE IF NOT EXISTS {plan.expiries} ({known}, due bigint NOT NULL)")
     found.append(ddl.unique_index(plan.expiries, ["due", *key_names(plan)]))
     return found
 
@@ -126,7 +126,7 @@ def _by_identity(plan: TablePlan) -> str:
         f"WITH t AS MATERIALIZED ({touched}), "
         f"f AS MATERIALIZED (SELECT t.*, f.* FROM t LEFT JOIN LATERAL ({found} OFFSET 0) f({aliases}) ON true), "
         f"gone AS (DELETE FROM {plan.public} p USING f WHERE f.there IS NULL AND {_same(plan, 'p', 'f')}) "
-        f"{_upsert(plan, f'SELECT {", ".join(numbered)} FROM f WHERE f.there')}"
+        + _upsert(plan, f"SELECT {', '.join(numbered)} FROM f WHERE f.there")
     )
 
 
@@ -155,7 +155,8 @@ def _by_value(plan: TablePlan) -> str:
         f"WITH t AS MATERIALIZED (SELECT DISTINCT {typed} FROM {TOUCHED} i{alone}), "
         f"gone AS (DELETE FROM {plan.public} p USING t WHERE {_same(plan, 'p', 't')}) "
         f"INSERT INTO {plan.public} ({', '.join(shown)}) SELECT f.* FROM t CROSS JOIN LATERAL "
-        f"(SELECT {', '.join(f'v.{name}' for name in shown)} FROM {plan.view} v WHERE {_same(plan, 'v', 't')} OFFSET 0) f"
+        f"(SELECT {', '.join(f'v.{name}' for name in shown)} FROM {plan.view} v "
+        f"WHERE {_same(plan, 'v', 't')} OFFSET 0) f"
     )
 
 

@@ -1,6 +1,6 @@
 """What a transaction touched of tables that are kept equal to a view, and the looking up at its end.
 
-Touched are the rows that came, the rows that a range covers, all rows of a partition whose static row came, and the rows
+Touched are the rows that came, those that a range covers, all rows of a partition whose static row came, and the rows
 with something that has expired since. The SQL of the looking up is kept in `cdc.cdc_surfaces`, because a lane behind a
 change of the schema has to fill the columns that a lane before it made.
 """
@@ -20,7 +20,8 @@ from cdc_pipeline.load.postgres.surface import identified, listed, named
 Connection = psycopg.Connection[Any]
 
 _LOCK = 723_012_104
-_KEPT = "SELECT refresh FROM cdc.cdc_surfaces WHERE name = %s AND table_id = %s"
+_TRY = "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))"
+_KEPT = "SELECT refresh, filling FROM cdc.cdc_surfaces WHERE name = %s AND table_id = %s"
 _AS_OF = "nullif(current_setting('cdc.as_of', true), '')"
 _CLOCK = f"SELECT {_AS_OF}, set_config('cdc.as_of', coalesce({_AS_OF}, clock_timestamp()::text), true)"
 
@@ -53,12 +54,14 @@ class Touched:
     def expired(self, plans: Iterable[TablePlan]) -> None:
         """The rows with something that has expired, unless another lane is at them now."""
         for plan in sorted(plans, key=lambda one: one.state):
-            locked = self._connection.execute(
-                "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, plan.public)
-            ).fetchone()
-            if locked == (True,):
+            due = f"SELECT 1 FROM {plan.expiries} WHERE due <= cdc.now_x() LIMIT 1"
+            if self._connection.execute(due.encode()).fetchone() is not None and self._alone(plan):
                 self._add(plan)
                 self._run(_take_expired(plan))
+
+    def _alone(self, plan: TablePlan) -> bool:
+        row = self._connection.execute(_TRY, (_LOCK, plan.public)).fetchone()
+        return row == (True,)
 
     def refresh(self) -> None:
         """Looks up what was touched, and writes what differs."""
@@ -66,7 +69,7 @@ class Touched:
             lock(self._connection, plan, exclusive=bool(plan.static))
             kept = self._connection.execute(_KEPT, (plan.public, plan.table.id)).fetchone()
             if kept is not None:
-                at_the_clock(self._connection, [kept[0].replace(surface.TOUCHED, _touched(plan))])
+                at_the_clock(self._connection, kept[0].replace(surface.TOUCHED, _touched(plan)))
         self._plans.clear()
 
     def _add(self, plan: TablePlan, query: str | None = None) -> None:
@@ -104,11 +107,10 @@ def lock(connection: Connection, plan: TablePlan, *, exclusive: bool) -> None:
     connection.execute(f"SELECT {kind}(%s, hashtext(%s))".encode(), (_LOCK, plan.public))
 
 
-def at_the_clock(connection: Connection, texts: Sequence[str]) -> None:
+def at_the_clock(connection: Connection, text: str) -> None:
     """Runs statements at the clock of this moment, not of the transaction's start; a clock that was set is kept."""
     row = connection.execute(_CLOCK).fetchone()
-    for text in texts:
-        connection.execute(text.encode())
+    connection.execute(text.encode())
     connection.execute("SELECT set_config('cdc.as_of', %s, true)", (row[0] or "" if row else "",))
 
 
@@ -136,7 +138,10 @@ def _take_expired(plan: TablePlan) -> str:
 def fill(connection: Connection, plan: TablePlan) -> None:
     """Makes the whole table equal to the view, and its expiries those of the state."""
     lock(connection, plan, exclusive=True)
-    at_the_clock(connection, surface.filling(plan))
+    kept = connection.execute(_KEPT, (plan.public, plan.table.id)).fetchone()
+    if kept is None:
+        return
+    at_the_clock(connection, kept[1])
     touched = Touched(connection)
     touched.expiring(plan, plan.state, plan.regular)
     if plan.static:

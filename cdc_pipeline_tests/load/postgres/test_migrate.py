@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from cdc_pipeline.load.postgres import PostgresSink
-from cdc_pipeline.schema import Column, ColumnKind, Table
+from cdc_pipeline.load.postgres.options import PostgresOptions
+from cdc_pipeline.schema import Column, ColumnKind, Table, TableFilter
 from cdc_pipeline.transform import MaskingPolicy, MaskingRules, TableMasks
 from cdc_pipeline.types import Scalar
 
@@ -150,3 +151,59 @@ def test_the_table_that_was_made_last(pg_database: str) -> None:
         assert columns(connection) == ["id", "at", "third"]
         made_again = 'SELECT count(*) FROM cdc."shop.orders", cdc."shop.orders#2", cdc."shop.orders#3"'
         assert connection.execute(made_again).fetchone() == (0,)
+
+
+def user_view(connection: psycopg.Connection[tuple[str, ...]], query: str = "SELECT id, note FROM shop.orders") -> None:
+    connection.execute("CREATE SCHEMA mine")
+    connection.execute(f"CREATE VIEW mine.notes AS {query}".encode())
+
+
+def test_a_view_of_the_users_own_lets_columns_come(pg_database: str) -> None:
+    """Where a user's view depends on ours, a column that comes in the middle is shown at the end, and both live."""
+    prepare(pg_database)
+    between = dataclasses.replace(
+        TABLE, columns=(*TABLE.columns[:2], *with_column("amount").columns[3:], TABLE.columns[2])
+    )
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        user_view(connection)
+        prepare(pg_database, between)
+        assert columns(connection) == ["id", "at", "note", "amount"]
+        assert connection.execute("SELECT * FROM mine.notes").fetchall() == []
+
+
+def test_a_view_of_the_users_own_stops_nothing(pg_database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where ours cannot be replaced it stays, the log names what depends on it, and the next start after it is gone
+    replaces it."""
+    prepare(pg_database)
+    without = dataclasses.replace(TABLE, columns=TABLE.columns[:2], version=1)
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        user_view(connection)
+        for _ in range(2):
+            prepare(pg_database, without)
+            assert columns(connection) == ["id", "at", "note"]
+            assert "found mine.notes to depend on it" in capsys.readouterr().out
+        connection.execute("DROP VIEW mine.notes")
+        prepare(pg_database, without)
+        assert columns(connection) == ["id", "at"]
+        assert capsys.readouterr().out == ""
+
+
+def test_a_view_of_the_users_own_keeps_ours_a_view(pg_database: str) -> None:
+    """A table cannot take the place of a view that something depends on: it stays a view, and is right."""
+    policy = MaskingPolicy(MaskingRules(pii_fields=(), phi_fields=()), None, "allow")
+    with psycopg.connect(pg_database, autocommit=True) as connection:
+        kinds = []
+        for depends in (True, False):
+            prepare(pg_database)
+            if depends:
+                user_view(connection)
+            else:
+                connection.execute("DROP VIEW mine.notes")
+            sink = PostgresSink("warehouse", pg_database, options=PostgresOptions(surfaces=TableFilter(("*",))))
+            sink.prepare([(TABLE, TableMasks(policy, TABLE))])
+            sink.close()
+            kinds += connection.execute(
+                "SELECT relkind::text FROM pg_class WHERE oid = 'shop.orders'::regclass"
+            ).fetchall()
+            assert columns(connection) == ["id", "at", "note"]
+        assert kinds == [("v",), ("r",)]

@@ -67,8 +67,8 @@ def destination(quiet_database: str) -> Iterator[Callable[..., Destination]]:
     made: list[Destination] = []
 
     def prepared(*tables: Table, options: HypertableOptions | None = None, **how: Any) -> Destination:
-        made.append(Destination(quiet_database, tables, make_sink=maker(options), **how).prepare())
-        return made[-1]
+        made.append(Destination(quiet_database, tables, make_sink=maker(options), **how))
+        return made[-1].prepare()
 
     yield prepared
     for one in made:
