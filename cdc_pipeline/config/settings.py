@@ -42,11 +42,10 @@ class MaskingSettings(Section):
 
 
 class BatchSettings(Section):
-    """How much one transaction takes: it ends at the first limit; `seconds` is for a source that only trickles."""
+    """How much one transaction takes: it ends at the first limit."""
 
     rows: Whole = Field(default=20_000, ge=1)
     bytes: Whole = Field(default=64 * 1024 * 1024, ge=1)
-    seconds: float = Field(default=1.0, gt=0)
 
 
 class RetrySettings(Section):
