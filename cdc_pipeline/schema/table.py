@@ -67,6 +67,9 @@ class Table:
     complete_since: str | None = None
     version: int = field(default=0, compare=False)
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # the fields are many, and tables are looked up with every batch
+
     @property
     def full_name(self) -> str:
         """`keyspace.table`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -155,6 +156,8 @@ def _longs(columns: pa.RecordBatch, name: str) -> Longs:
 
 def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered: bool, apart: bool) -> Rows:
     table, rows = batch.table, batch.rows
+    if not len(chosen):
+        return _nothing(len(table.partition_key), len(table.clustering) if clustered else 0)
     if apart:
         merged_row = first = np.arange(len(chosen))
     else:
@@ -182,13 +185,20 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
     )
 
 
+@cache
+def _nothing(keys: int, clusterings: int) -> Rows:
+    """No rows, of so many key columns."""
+    none, nothing = np.empty(0, np.int64), pa.array([], pa.binary())
+    cells = Cells(none, none, none, none, nothing, nothing, none)
+    deletions = ColumnDeletions(none, none, none)
+    return Rows((nothing,) * keys, (nothing,) * clusterings, none, none, none, cells, deletions, none, none)
+
+
 def _identify(table: Table, rows: pa.RecordBatch, chosen: Longs, *, clustered: bool) -> tuple[Longs, Longs]:
     """(the merged row of each chosen row, the first chosen row of each merged one); merged rows sorted by key.
 
     Clustering values are compared as Cassandra sorts them: the decimals 1.0 and 1.00 are one row.
     """
-    if not len(chosen):
-        return chosen, chosen
     parts = [_taken(rows.column(f"key{i}"), chosen) for i in range(len(table.partition_key))]
     if clustered and table.clustering:
         parts.append(_sort_bytes(table, [_taken(rows.column(f"ck{i}"), chosen) for i in range(len(table.clustering))]))
@@ -293,6 +303,8 @@ def _codes(paths: pa.Array) -> Longs:
 
 def _column_deletions(cells: _CellColumns, row_of: Longs) -> ColumnDeletions:
     chosen = np.flatnonzero((cells.kind == CellKind.COLUMN_DELETION) & (row_of[cells.row] >= 0))
+    if not len(chosen):
+        return ColumnDeletions(chosen, chosen, chosen)
     row, column, ts = row_of[cells.row[chosen]], cells.column[chosen], cells.ts[chosen]
     order = np.lexsort((ts, column, row))
     row, column, ts = row[order], column[order], ts[order]
