@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from cdc_pipeline.load import Sink
-from cdc_pipeline.schema import Schema, Table, TableFilter
+from cdc_pipeline.schema import CompleteCounters, Schema, Table, TableFilter
 from cdc_pipeline.transform import MaskingPolicy, TableMasks
 
 
 class LoadedTables:
-    """Selection, masking policy and what the destination refuses, asked once per state of a table."""
+    """Selection, masking policy, complete counters and what the destination refuses, asked once per state of a table."""
 
-    def __init__(self, chosen: TableFilter, policy: MaskingPolicy, sink: Sink) -> None:
+    def __init__(
+        self, chosen: TableFilter, policy: MaskingPolicy, sink: Sink, counters: CompleteCounters | None = None
+    ) -> None:
         self._chosen = chosen
         self._policy = policy
         self._sink = sink
+        self._counters = counters or CompleteCounters()
         self._masks: dict[Table, TableMasks] = {}
         self._loads: dict[Table, bool] = {}
         self._last: tuple[Schema | None, list[tuple[Table, TableMasks]]] = (None, [])
@@ -38,7 +41,7 @@ class LoadedTables:
 
     def _is_accepted(self, table: Table) -> bool:
         masks = self.masks(table)
-        if self._sink.summary(table, masks).refusal is not None:
+        if self._counters.refusal(table) is not None or self._sink.summary(table, masks).refusal is not None:
             return False
         masks.fingerprints()  # a missing key stops here, before anything is read
         return True

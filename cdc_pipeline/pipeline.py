@@ -35,7 +35,7 @@ from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.results import LaneResult, Prepared
 from cdc_pipeline.retry import Retry
-from cdc_pipeline.schema import Schema, Table
+from cdc_pipeline.schema import ChangeKind, Schema, Table
 from cdc_pipeline.transform import TableMasks
 
 T = TypeVar("T")
@@ -218,7 +218,7 @@ class LaneRunner:
             table.id
             for table, _ in self._tables.of(decoded.schema_behind)
             if table.id in before and not self._tables.loads(before[table.id])
-        }
+        } - {event.table_id for event in decoded.events if event.kind is ChangeKind.CREATED}  # nothing lies before
         if late:
             self._catch_up(late, decoded.position)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from cdc_pipeline.config import (
 from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import CdcError, ConfigurationError
-from cdc_pipeline.history import SchemaHistory, ShardSchema
+from cdc_pipeline.history import SchemaHistory, ShardSchema, looked_up
 from cdc_pipeline.load import Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.loaded import LoadedTables
@@ -33,7 +34,7 @@ from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.retry import Retry
-from cdc_pipeline.schema import SYSTEM_KEYSPACES, Schema, Table, TableFilter, load_schema
+from cdc_pipeline.schema import SYSTEM_KEYSPACES, CompleteCounters, Schema, Table, TableFilter, load_schema
 from cdc_pipeline.schema.changes import differences
 from cdc_pipeline.schema.cluster import read_cluster
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
@@ -130,7 +131,20 @@ class Project:
             for name, table in current.items():
                 if name not in tables or table.version >= tables[name].version:
                     tables[name] = table
+        waiting = [t for t in tables.values() if self.chosen.selects(t) and self.counters.refusal(t) is not None]
+        if waiting:
+            tables |= {table.full_name: table for table in looked_up(waiting, self._unread())}
         return tuple(tables[name] for name in sorted(tables))
+
+    def _unread(self) -> Iterator[ShardSchema]:
+        """What no lane has read yet of the logs, read for their schema; nothing is kept."""
+        for shard in self.settings.source.shards:
+            yield ShardSchema(self.schema, self.source(shard), self.history(shard), self.log_keys, keep=False)
+
+    @cached_property
+    def counters(self) -> CompleteCounters:
+        """Which counter tables can be loaded."""
+        return CompleteCounters(self.settings.source.complete_counters)
 
     @cached_property
     def waits_for_tables(self) -> bool:
@@ -145,13 +159,20 @@ class Project:
 
     def loaded(self, sink: Sink) -> dict[str, TableMasks]:
         """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
-        tables = LoadedTables(self.chosen, self.policy, sink)
+        tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
         return {table.full_name: tables.masks(table) for table in self.known if tables.loads(table)}
 
     def plan(self, destination: str) -> list[TableSummary]:
         """What every selected table would become; writes nothing and needs no server."""
         sink = self._make_sink(destination, "")
-        return [sink.summary(masks.table, masks) for masks in self.selected.values()]
+        return [self._summary(sink, masks) for masks in self.selected.values()]
+
+    def _summary(self, sink: Sink, masks: TableMasks) -> TableSummary:
+        summary, unknown = sink.summary(masks.table, masks), self.counters.refusal(masks.table)
+        if summary.refusal is None and unknown is not None:
+            return TableSummary(summary.table, "", (), refusal=unknown)
+        note = self.counters.note(masks.table)
+        return summary if summary.refusal is not None or note is None else dataclasses.replace(summary, notes=(note,))
 
     # --- destinations and lanes --------------------------------------------------------------------------------
 
@@ -251,7 +272,7 @@ class Project:
                 key="source.tables",
             )
         sink = self.sink(lane.destination)
-        tables = LoadedTables(self.chosen, self.policy, sink)
+        tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
         tables.of(self.schema)  # what cannot be masked is said before a connection is made
         retry = self.settings.retry
         runner = LaneRunner(

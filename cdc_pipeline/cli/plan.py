@@ -33,6 +33,8 @@ def plan(
                 rows = [(c.name, c.kind, c.cql_type, c.target_type, c.mask) for c in table.columns]
                 title = f"{table.table} → {name}: {table.target}"
                 out.table(title, ["column", "kind", "CQL type", "PostgreSQL type", "mask"], rows)
+                for note in table.notes:
+                    out.text(note)
                 for warning in table.warnings:
                     out.text(f"warning: {warning}")
                 for statement in table.ddl if ddl else ():

@@ -165,12 +165,14 @@ class SpaceSettings(Section):
 
 
 class SourceSettings(Section):
-    """The section `source`; `followed_schema` is where changes of the schema are kept when there is no archive."""
+    """The section `source`; `followed_schema` is where changes of the schema are kept when there is no archive;
+    `complete_counters` names counter tables of which the log holds every write, whether it tells so or not."""
 
     shards: dict[Name, ShardSettings]
     schema_source: SchemaSource = Field(alias="schema")
     encryption: Encryption | None = None
     tables: tuple[str, ...] | None = None
+    complete_counters: tuple[str, ...] = ()
     archive: ArchiveSettings | None = None
     watch: WatchSettings = WatchSettings()
     space: SpaceSettings = SpaceSettings()
@@ -182,6 +184,14 @@ class SourceSettings(Section):
         if not shards:
             raise PydanticCustomError("shards", "expected at least one shard as name: {directory: …}")
         return shards
+
+    @field_validator("complete_counters")
+    @classmethod
+    def _name_tables(cls, tables: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in tables:
+            if not re.fullmatch(r"[^!.\s]+\.[^.\s]+", pattern):
+                raise PydanticCustomError("glob", "expected keyspace.table, * as a wildcard")
+        return tables
 
     @field_validator("tables")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cdc_pipeline.change import ChangeBatch, ChangeEvent, EventType, Position, SchemaChange
@@ -51,6 +51,7 @@ class SchemaFollower:
         rows: SystemRows | None = None
         touched: set[str] = set()
         truncations: list[SchemaChange] = []
+        batches = tuple(batches)
         for batch in batches:
             if batch.table.full_name == _LOCAL:
                 truncations += self._truncations(batch, position)
@@ -59,6 +60,7 @@ class SchemaFollower:
             touched |= _written(rows, batch)
         if rows is None:
             return tuple(truncations)
+        touched |= rows.follow_counters(*_made(batches), str(position))
         before = self._rows()  # a starting node deletes what it then writes again in the same mutation
         changed = {keyspace for keyspace in touched if not rows.same(before, keyspace)}
         return (*self._replace(rows, changed, position), *truncations)
@@ -100,7 +102,7 @@ class SchemaFollower:
         old = self._rows()
         kept = [table for table in self.schema.current if table.keyspace not in touched]
         before = {table.id: table for table in self.schema.current if table.keyspace in touched}
-        made = [_as_before(before.get(t.id), t) for t in tables_of(rows.of(touched), _WHERE, rows.versions())]
+        made = [_as_before(before.get(t.id), t) for t in _tables_of(rows, touched)]
         after = {table.id: table for table in made}
         gone = [old.only(table.keyspace, table.name) for key, table in before.items() if key not in after]
         self.schema = Schema([*kept, *made], self.schema, rows, (*self.schema.removed, *gone))
@@ -130,6 +132,10 @@ class SchemaFollower:
                 )
 
 
+def _tables_of(rows: SystemRows, keyspaces: set[str]) -> Iterator[Table]:
+    return tables_of(rows.of(keyspaces), _WHERE, rows.versions(), rows.complete())
+
+
 def _as_before(known: Table | None, table: Table) -> Table:
     """The known object where nothing changed, so that nobody prepares it again."""
     return known if known == table and known is not None and known.version == table.version else table
@@ -146,6 +152,28 @@ def _changes(
             yield SchemaChange(
                 change.kind, position, table.keyspace, table.name, table_id, change.column, change.detail
             )
+        if old is not None and new is not None and old.complete_since is None and new.complete_since is not None:
+            yield SchemaChange(ChangeKind.CREATED, position, table.keyspace, table.name, table_id)
+
+
+def _made(batches: Sequence[ChangeBatch]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+    """The tables whose row a mutation writes, and the counter tables that it makes: only CREATE, and a node that takes
+    over a schema which it lacks, write their partition key and a counter, too."""
+    written: dict[str, set[tuple[str, ...]]] = {"tables": set(), "partition_key": set(), "counter": set()}
+    for batch in batches:
+        if batch.table.full_name not in ("system_schema.tables", "system_schema.columns"):
+            continue
+        for event in batch.events():
+            if event.event_type not in (EventType.INSERT, EventType.UPDATE):
+                continue
+            key = (*_texts(event.partition_key), *_texts(event.clustering_key))[:2]
+            if batch.table.name == "tables":
+                written["tables"].add(key)
+            for name in ("kind", "type"):
+                what = (event.columns.get(name) or b"").decode()
+                if what in ("partition_key", "counter"):
+                    written[what].add(key)
+    return written["tables"], written["tables"] & written["partition_key"] & written["counter"]
 
 
 def _written(rows: SystemRows, batch: ChangeBatch) -> set[str]:

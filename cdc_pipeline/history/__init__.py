@@ -1,9 +1,11 @@
 """What the schema of a shard was at each place of its log.
 
-`store.py` the history's files; `places.py` the schema of a place, from the history, the snapshot, and the log at hand.
+`store.py` the history's files; `places.py` the schema of a place, from the history, the snapshot, and the log at hand;
+`counters.py` where counter tables were made.
 """
 
+from cdc_pipeline.history.counters import looked_up
 from cdc_pipeline.history.places import ShardSchema
 from cdc_pipeline.history.store import Entry, SchemaHistory
 
-__all__ = ["Entry", "SchemaHistory", "ShardSchema"]
+__all__ = ["Entry", "SchemaHistory", "ShardSchema", "looked_up"]

@@ -20,21 +20,32 @@ from cdc_pipeline.schema import Schema
 
 log = structlog.get_logger()
 
+_BEHIND_ALL = 2**31
+"""A position in a segment beyond every other: segments are smaller than 2 GiB."""
+
 
 class ShardSchema:
-    """`seed` holds where the history says nothing; without a `history` everything is found in the log at hand.
+    """`seed` holds where the history says nothing; without a `history` everything is found in the log at hand. With
+    `keep` False the history is only read.
 
     `problems` are sentences about what could not be read or kept.
     """
 
     def __init__(
-        self, seed: Schema, source: ShardLog, history: SchemaHistory | None = None, keys: KeyProvider | None = None
+        self,
+        seed: Schema,
+        source: ShardLog,
+        history: SchemaHistory | None = None,
+        keys: KeyProvider | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
         self.history = history
         self.problems: list[str] = []
         self._seed = seed
         self._source = source
         self._keys = keys
+        self._keep = keep
         self._follows = SchemaFollower(seed).follows
 
     @property
@@ -63,14 +74,20 @@ class ShardSchema:
         self.begin(position.segment)
         return schema
 
+    def end(self) -> Schema:
+        """The schema that holds behind all of the log at hand."""
+        segments = [segment.path.name for segment in self._source.segments()]
+        last = max(segments, key=lambda name: Position(name, 0), default=None)
+        return self.at(Position(last, _BEHIND_ALL) if last is not None else START)
+
     def begin(self, segment: str) -> None:
         """Notes that a lane, which read everything before, begins a segment."""
-        if self._follows and self.history is not None:
+        if self._follows and self._keep and self.history is not None:
             self._kept(partial(self.history.begin, segment))
 
     def record(self, batch: DecodedBatch) -> None:
         """Keeps what a batch changed, before a lane passes it."""
-        if self._follows and self.history is not None:
+        if self._follows and self._keep and self.history is not None:
             self._kept(partial(self.history.record, Entry(batch.position, batch.schema_behind, batch.events)))
 
     def _kept(self, write: Callable[[], None]) -> None:

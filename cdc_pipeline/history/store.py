@@ -137,8 +137,8 @@ def _from_json(kept: Mapping[str, Any], where: str) -> Entry:
     removed = tuple(kept["removed"])
     older: Schema | None = None
     for one in removed:
-        older = Schema(tables_of(one, where), older)
-    schema = Schema(tables_of(rows.of(), where, rows.versions()), older, rows, removed)
+        older = Schema(tables_of(one, where, complete=rows.complete()), older)
+    schema = Schema(tables_of(rows.of(), where, rows.versions(), rows.complete()), older, rows, removed)
     return Entry(position, schema, tuple(_change(change, position) for change in kept["changes"]))
 
 

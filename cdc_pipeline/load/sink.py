@@ -27,7 +27,7 @@ class ColumnSummary:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """A table as `plan` shows it; `refusal` says why it is not loaded."""
+    """A table as `plan` shows it; `refusal` says why it is not loaded, `notes` what is worth knowing."""
 
     table: str
     target: str
@@ -35,6 +35,7 @@ class TableSummary:
     ddl: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

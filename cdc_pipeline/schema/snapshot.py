@@ -109,11 +109,14 @@ def _read(path: Path) -> Any:
 
 
 def tables_of(
-    rows: Mapping[str, Sequence[Row]], where: str, versions: Mapping[tuple[str, str], int] | None = None
+    rows: Mapping[str, Sequence[Row]],
+    where: str,
+    versions: Mapping[tuple[str, str], int] | None = None,
+    complete: Mapping[str, str] | None = None,
 ) -> Iterator[Table]:
     """The tables and views of `system_schema` rows; `where` names their source in errors.
 
-    `versions` maps (keyspace, table) to `Table.version`.
+    `versions` maps (keyspace, table) to `Table.version`, `complete` table ids to `Table.complete_since`.
     """
     if not isinstance(rows, dict) or any(not isinstance(rows.get(name), list) for name in _NEEDED):
         raise SchemaError(f"{where}: expected an object with lists of rows named {', '.join(_NEEDED)}")
@@ -133,7 +136,8 @@ def tables_of(
                 place = f"{where}: table {key[0]}.{key[1]}"
                 made = _table(key, row, columns[key], dropped[key], types, durable.get(key[0], True), kind == "views")
                 version = (versions or {}).get(key, 0)
-                yield dataclasses.replace(made, version=version) if version else made
+                since = (complete or {}).get(str(made.id))
+                yield dataclasses.replace(made, version=version, complete_since=since) if version or since else made
                 place = where
     except KeyError as error:
         raise SchemaError(f"{place}: a row lacks {error.args[0]!r}") from None

@@ -58,6 +58,7 @@ class SystemRows:
         }
         self._written: dict[str, dict[Key, int]] = {name: {} for name in KEYS}
         self._deleted: dict[str, dict[Key, int]] = {name: {} for name in KEYS}
+        self._complete: dict[str, tuple[str, str]] = {}
 
     def copy(self) -> SystemRows:
         """The same rows, to be changed apart."""
@@ -65,6 +66,7 @@ class SystemRows:
         other._rows = {name: dict(rows) for name, rows in self._rows.items()}
         other._written = {name: dict(stamps) for name, stamps in self._written.items()}
         other._deleted = {name: dict(stamps) for name, stamps in self._deleted.items()}
+        other._complete = dict(self._complete)
         return other
 
     # --- changing --------------------------------------------------------------------------------------------------
@@ -120,6 +122,21 @@ class SystemRows:
             for key, row in rows.items():
                 self.put(name, key, row, max(ts, self._written[name].get(key, ts)))
 
+    def follow_counters(self, written: Iterable[Key], created: Iterable[Key], place: str) -> set[str]:
+        """Notes of the tables whose row was written at a place which are known from their first increment on: those
+        that were made there with CDC, until it is off. Returns the keyspaces where that is different now."""
+        before = self._complete
+        self._complete, made = dict(before), set(created)
+        for key in written:
+            row = self._rows["tables"].get(key)
+            if row is None:
+                continue
+            if not row["cdc"]:
+                self._complete.pop(str(row["id"]), None)
+            elif key in made and "counter" in (row["flags"] or ()):
+                self._complete.setdefault(str(row["id"]), (key[0], place))
+        return {keyspace for _, (keyspace, _) in before.items() ^ self._complete.items()}
+
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def of(self, keyspaces: Iterable[str] | None = None) -> dict[str, list[Row]]:
@@ -143,11 +160,18 @@ class SystemRows:
 
     def same(self, other: SystemRows, keyspace: str) -> bool:
         """Whether both say the same about a keyspace."""
-        return all(
+        return self._complete_in(keyspace) == other._complete_in(keyspace) and all(
             {key: row for key, row in rows.items() if key[0] == keyspace}
             == {key: row for key, row in other._rows[name].items() if key[0] == keyspace}
             for name, rows in self._rows.items()
         )
+
+    def _complete_in(self, keyspace: str) -> dict[str, str]:
+        return {table_id: place for table_id, (of, place) in self._complete.items() if of == keyspace}
+
+    def complete(self) -> dict[str, str]:
+        """Ids of counter tables to the places of their CREATE, with CDC on ever since; dropped ones stay."""
+        return {table_id: place for table_id, (_, place) in self._complete.items()}
 
     def types_unlike(self, other: SystemRows, keyspace: str) -> list[str]:
         """`type NAME` of each user type of a keyspace about which the two say otherwise."""
@@ -180,6 +204,7 @@ class SystemRows:
             "schema": self.of(),
             "written": {name: _pairs(stamps) for name, stamps in self._written.items()},
             "deleted": {name: _pairs(stamps) for name, stamps in self._deleted.items()},
+            "complete": {table_id: list(known) for table_id, known in sorted(self._complete.items())},
         }
 
     @classmethod
@@ -189,6 +214,7 @@ class SystemRows:
         for name in KEYS:
             rows._written[name] = {tuple(key): int(ts) for key, ts in kept["written"][name]}
             rows._deleted[name] = {tuple(key): int(ts) for key, ts in kept["deleted"][name]}
+        rows._complete = {table_id: (keyspace, place) for table_id, (keyspace, place) in kept["complete"].items()}
         return rows
 
 

@@ -51,6 +51,7 @@ class Table:
 
     `flags` are those of `system_schema.tables`; `cdc` is false where Cassandra says null. `version` orders two states
     of one table: the greatest writetime (µs) of what the log said about it, 0 where only a snapshot did.
+    `complete_since` is the place of a counter table's CREATE in the log, with CDC on ever since; None: not known.
     """
 
     keyspace: str
@@ -63,6 +64,7 @@ class Table:
     is_view: bool = False
     gc_grace_seconds: int = 864000
     durable_writes: bool = True
+    complete_since: str | None = None
     version: int = field(default=0, compare=False)
 
     @property

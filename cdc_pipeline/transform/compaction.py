@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, ChangeBatch, RowKind
 from cdc_pipeline.schema import Table
+from cdc_pipeline.transform.counters import by_shard, undominated
 from cdc_pipeline.types.key_arrays import arranged, clustering_keys
 
 Longs = npt.NDArray[np.int64]
@@ -45,6 +46,12 @@ class Cells:
     path: pa.Array
     value: pa.Array
     source: Longs
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Cells:
+        """Those that are marked."""
+        at = np.flatnonzero(kept)
+        arrays = (_taken(self.path, at), _taken(self.value, at))
+        return Cells(self.row[at], self.column[at], self.ts[at], self.x[at], *arrays, self.source[at])
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,11 @@ class MergedBatch:
 def compact(batch: ChangeBatch, without: frozenset[int] = frozenset(), *, apart: bool = False) -> MergedBatch:
     """Merges a batch; rows whose index is in `without` (parked ones) are left out; `apart` keeps each row for itself.
 
-    A partition deletion of a table without clustering columns is a deletion of its one row (8.3).
+    A partition deletion of a table without clustering columns is a deletion of its one row (8.3). A counter's cells
+    come out by shard (`counters.py`).
     """
+    if batch.table.is_counter:
+        batch = by_shard(batch)
     kind = batch.rows.column("kind").to_numpy().copy()
     if without:
         kind[list(without)] = RowKind.NOTHING
@@ -163,6 +173,9 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
     row_of = np.full(rows.num_rows, -1, np.int64)
     row_of[chosen] = merged_row
     shared = np.bincount(merged_row, minlength=count) > 1
+    winners = _winners(cells, row_of, shared)
+    if table.is_counter:
+        winners = winners.only(undominated(winners.row, winners.column, winners.ts, winners.path))
     return Rows(
         keys=tuple(_taken(rows.column(f"key{i}"), source) for i in range(len(table.partition_key))),
         clustering=tuple(
@@ -171,7 +184,7 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
         live_ts=live_ts,
         live_x=live_x,
         del_ts=del_ts,
-        cells=_winners(cells, row_of, shared),
+        cells=winners,
         deletions=_column_deletions(cells, row_of),
         source=source,
         shared=chosen[shared[merged_row]],

@@ -141,8 +141,9 @@ def _assembled(values: Sequence[ValueColumn], source: str, alias: str, floor: st
     expressions = []
     for value in cells:
         assert isinstance(value.type, CellsType)
-        lowest = f"greatest({floor}, {source}.{value.part('d')})"
-        expression = value.type.assemble.format(cells=f"{source}.{value.part('v')}", floor=lowest, now="c.now")
+        deleted = f"{source}.{value.part('d')}"
+        places = {"floor": f"greatest({floor}, {deleted})", "row": floor, "deleted": deleted, "now": "c.now"}
+        expression = value.type.assemble.format(cells=f"{source}.{value.part('v')}", **places)
         expressions.append(f"{expression} AS {_public(value)}")
     return [f"CROSS JOIN LATERAL (SELECT {', '.join(expressions)} OFFSET 0) {alias}"]
 

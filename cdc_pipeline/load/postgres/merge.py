@@ -154,7 +154,7 @@ def _merged(value: ValueColumn, columns: Sequence[str]) -> tuple[list[str], str]
         floor = f"greatest({OLD}.{gone}, {NEW}.{gone})"
         return [
             f"{cells} = CASE WHEN {NEW}.{cells} IS NULL AND {NEW}.{gone} IS NULL THEN {OLD}.{cells} "
-            f"ELSE cdc.merge_cells({OLD}.{cells}, {NEW}.{cells}, {floor}) END",
+            f"ELSE {value.type.merge}({OLD}.{cells}, {NEW}.{cells}, {floor}) END",
             f"{gone} = {floor}",
         ], f"{NEW}.{cells} IS NOT NULL OR {NEW}.{gone} IS NOT NULL"
     v, w, x = value.part("v"), value.part("w"), value.part("x")

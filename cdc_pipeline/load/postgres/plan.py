@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.types import (
+    COUNTER,
     KEY_IS_EXACT,
     MASKED,
     CellsType,
@@ -17,6 +19,7 @@ from cdc_pipeline.load.postgres.types import (
     value_type,
 )
 from cdc_pipeline.schema import Column, Table
+from cdc_pipeline.transform import TableMasks
 from cdc_pipeline.types import Scalar
 
 
@@ -156,11 +159,21 @@ class TablePlan:
 
 def refusal(table: Table) -> str | None:
     """Why a table is not loaded into PostgreSQL; None when it is."""
-    if table.refusal is not None:
-        return table.refusal
-    if table.is_counter:
-        return "counter tables are not loaded yet: the log holds shards, which this version does not merge"
-    return None
+    return table.refusal
+
+
+def masked_counter(table: Table, masks: TableMasks) -> str | None:
+    """Why a table with a masked counter is not loaded: a sum cannot be made of masks."""
+    masked = [column.name for column in table.values if column.type == Scalar("counter") and masks.is_masked(column)]
+    if not masked:
+        return None
+    return f"a rule masks the counter {', '.join(masked)}: a counter is a sum, which no mask has; keep or exclude it"
+
+
+def _counter(override: str | None) -> CellsType:
+    if override is not None:
+        raise ConfigurationError(f"expected no other type for a counter, which is a sum, found {override}")
+    return COUNTER
 
 
 def make_plan(
@@ -190,6 +203,8 @@ def make_plan(
         kind: ValueType | CellsType
         if column.type.multi_cell:
             kind = masked_cells_type(column.type) if hidden else cells_type(column.type, profile)
+        elif column.type == Scalar("counter"):
+            kind = _counter(override(column))
         else:
             kind = MASKED if hidden else value_type(column.type, profile, override(column))
         return ValueColumn(table.value_ids[column.name], column, hidden, kind, table.added_again.get(column.name))

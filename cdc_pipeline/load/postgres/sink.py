@@ -16,7 +16,7 @@ from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offset
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.fresh import FreshRows
-from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, refusal
+from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, masked_counter, refusal
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
@@ -52,7 +52,7 @@ class PostgresSink:
 
     def summary(self, table: Table, masks: TableMasks) -> TableSummary:
         """What the table would become; needs no server."""
-        reason = refusal(table)
+        reason = refusal(table) or masked_counter(table, masks)
         if reason is not None:
             return TableSummary(table.full_name, "", (), refusal=reason)
         plan = self.table_plan(table, masks)

@@ -5,6 +5,7 @@
 """
 
 from cdc_pipeline.load.postgres.types.columns import (
+    COUNTER,
     MASKED,
     CellsType,
     ValueType,
@@ -18,6 +19,7 @@ from cdc_pipeline.load.postgres.types.mapping import KEY_IS_EXACT
 from cdc_pipeline.load.postgres.types.scalars import Unfit
 
 __all__ = [
+    "COUNTER",
     "KEY_IS_EXACT",
     "MASKED",
     "CellsType",

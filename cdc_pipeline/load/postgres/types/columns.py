@@ -12,6 +12,7 @@ from cdc_pipeline.load.postgres.types.at_once import AtOnce
 from cdc_pipeline.load.postgres.types.literals import element_literal
 from cdc_pipeline.load.postgres.types.mapping import BYTEA, PROFILES, TEXT, UUID, ScalarType
 from cdc_pipeline.load.postgres.types.nested import array_encoder, check_jsonb, holds, json_text
+from cdc_pipeline.transform.counters import count_of, shards
 from cdc_pipeline.types import (
     CqlType,
     CustomType,
@@ -53,13 +54,15 @@ class ValueType:
 class CellsType:
     """A multi-cell column: the view's SQL type, how a path sorts, a cell's text, and the view's expression.
 
-    `assemble` makes the value of `{cells}`, `{floor}` (deletions at or below it hide a cell) and `{now}`.
+    `assemble` makes the value of `{cells}`, `{floor}` (deletions at or below it hide a cell), which is the greater of
+    `{row}` (the row's) and `{deleted}` (the column's), and `{now}`; `merge` is the function that merges two of them.
     """
 
     sql: str
     path: Callable[[bytes], bytes]
     fragment: Fragment
     assemble: str
+    merge: str = "cdc.merge_cells"
 
 
 def value_type(cql_type: CqlType, profile: str, override: str | None = None) -> ValueType:
@@ -109,6 +112,27 @@ def cells_type(cql_type: CqlType, profile: str) -> CellsType:
     names = names.replace("{", "{{").replace("}", "}}")
     assemble = f"cdc.cells_fields({{cells}}, {{floor}}, {{now}}, ARRAY[{names}]::text[])" + cast
     return CellsType(sql, bytes, _field_fragment(cql_type, profile), assemble)
+
+
+def _shard_path(path: bytes) -> bytes:
+    return path
+
+
+def _shard_count(path: bytes, context: bytes) -> str:
+    """The count of a shard; a cell without one is a context that nobody can read."""
+    if path:
+        return str(count_of(path))
+    try:
+        shards(context)
+    except ValueError as error:
+        raise scalars.Unfit(str(error)) from None
+    raise scalars.Unfit("expected a counter that lives for ever, found one that expires")
+
+
+COUNTER = CellsType(
+    "bigint", _shard_path, _shard_count, "cdc.counter_sum({cells}, {deleted}, {row})", merge="cdc.merge_shards"
+)
+"""A counter: its shards, added up by the view."""
 
 
 MASKED_KINDS = {
