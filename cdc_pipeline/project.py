@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from cdc_pipeline.config import (
 from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import CdcError, ConfigurationError
-from cdc_pipeline.history import SchemaHistory, ShardSchema, looked_up
+from cdc_pipeline.history import Places, SchemaHistory, ShardSchema, places_of
 from cdc_pipeline.load import Sink, TableSummary
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.loaded import LoadedTables
@@ -131,15 +132,22 @@ class Project:
             for name, table in current.items():
                 if name not in tables or table.version >= tables[name].version:
                     tables[name] = table
-        waiting = [t for t in tables.values() if self.chosen.selects(t) and self.counters.refusal(t) is not None]
-        if waiting:
-            tables |= {table.full_name: table for table in looked_up(waiting, self._unread())}
         return tuple(tables[name] for name in sorted(tables))
 
-    def _unread(self) -> Iterator[ShardSchema]:
-        """What no lane has read yet of the logs, read for their schema; nothing is kept."""
-        for shard in self.settings.source.shards:
-            yield ShardSchema(self.schema, self.source(shard), self.history(shard), self.log_keys, keep=False)
+    @cached_property
+    def counter_places(self) -> dict[uuid.UUID, Places]:
+        """Where the CREATE of the selected counter tables lies. Reads what no lane has read yet; keeps nothing."""
+        counters = [masks.table for masks in self.selected.values() if masks.table.is_counter]
+        if not counters:
+            return {}
+        shards = self.settings.source.shards
+        schemas = {n: ShardSchema(self.schema, self.source(n), self.history(n), self.log_keys, keep=False) for n in shards}
+        return places_of(counters, schemas)
+
+    def _seen(self, table: Table) -> Table:
+        """The table with the place of its CREATE, from any shard that knows it."""
+        places = [place for place in self.counter_places.get(table.id, {}).values() if place is not None]
+        return dataclasses.replace(table, complete_since=places[0] if places else None) if table.is_counter else table
 
     @cached_property
     def counters(self) -> CompleteCounters:
@@ -160,7 +168,7 @@ class Project:
     def loaded(self, sink: Sink) -> dict[str, TableMasks]:
         """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
         tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
-        return {table.full_name: tables.masks(table) for table in self.known if tables.loads(table)}
+        return {t.full_name: tables.masks(t) for t in map(self._seen, self.known) if tables.loads(t)}
 
     def plan(self, destination: str) -> list[TableSummary]:
         """What every selected table would become; writes nothing and needs no server."""
@@ -168,11 +176,14 @@ class Project:
         return [self._summary(sink, masks) for masks in self.selected.values()]
 
     def _summary(self, sink: Sink, masks: TableMasks) -> TableSummary:
-        summary, unknown = sink.summary(masks.table, masks), self.counters.refusal(masks.table)
-        if summary.refusal is None and unknown is not None:
+        summary, table = sink.summary(masks.table, masks), self._seen(masks.table)
+        if summary.refusal is not None or not table.is_counter:
+            return summary
+        unknown, places = self.counters.refusal(table), self.counter_places[table.id]
+        if unknown is not None:
             return TableSummary(summary.table, "", (), refusal=unknown)
-        note = self.counters.note(masks.table)
-        return summary if summary.refusal is not None or note is None else dataclasses.replace(summary, notes=(note,))
+        warnings = (*summary.warnings, *self.counters.warnings(table, places))
+        return dataclasses.replace(summary, warnings=warnings, notes=tuple(self.counters.notes(table, places)))
 
     # --- destinations and lanes --------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@
 `counters.py` where counter tables were made.
 """
 
-from cdc_pipeline.history.counters import looked_up
+from cdc_pipeline.history.counters import Places, places_of
 from cdc_pipeline.history.places import ShardSchema
 from cdc_pipeline.history.store import Entry, SchemaHistory
 
-__all__ = ["Entry", "SchemaHistory", "ShardSchema", "looked_up"]
+__all__ = ["Entry", "Places", "SchemaHistory", "ShardSchema", "places_of"]

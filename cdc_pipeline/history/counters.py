@@ -1,9 +1,9 @@
-"""The CREATE of counter tables in logs that no lane has read yet: what `plan` and `check` have to know before a run."""
+"""Where the logs at hand hold the CREATE of counter tables: what `plan` and `check` have to know before a run."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -13,19 +13,19 @@ from cdc_pipeline.schema import Table
 
 log = structlog.get_logger()
 
+Places = Mapping[str, str | None]
+"""A shard's name to the place of a table's CREATE in its log; None where it is not known."""
 
-def looked_up(tables: Iterable[Table], shards: Iterable[ShardSchema]) -> Iterator[Table]:
-    """The tables whose CREATE one of these logs holds, with its place. A log that cannot be read tells nothing."""
-    waiting = {table.id: table for table in tables}
-    for shard in shards:
-        if not waiting:
-            return
+
+def places_of(tables: Iterable[Table], shards: Mapping[str, ShardSchema]) -> dict[uuid.UUID, Places]:
+    """The places of each of these tables, by its id. A log that cannot be read tells nothing."""
+    found: dict[uuid.UUID, dict[str, str | None]] = {table.id: {} for table in tables}
+    for name, shard in shards.items():
         try:
-            found = shard.end().tables
+            known = shard.end().tables
         except CdcError as error:
-            log.warning("counter tables", message=str(error))
-            continue
-        for table_id in waiting.keys() & found.keys():
-            since = found[table_id].complete_since
-            if since is not None:
-                yield dataclasses.replace(waiting.pop(table_id), complete_since=since)
+            log.warning("counter tables", shard=name, message=str(error))
+            known = {}
+        for table_id, places in found.items():
+            places[name] = known[table_id].complete_since if table_id in known else None
+    return dict(found)

@@ -4,6 +4,7 @@ is right when every writer of it is known, and one that wrote before the log at 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -25,14 +26,19 @@ class CompleteCounters:
         if not table.is_counter or table.complete_since is not None or self.vouched(table):
             return None
         return (
-            "its counters began at a number that the log at hand does not tell: expected its CREATE with cdc = true in "
-            "the log, and CDC on ever since (see source.complete_counters)"
+            "its counters began at numbers that the log at hand does not tell: expected the CREATE with cdc = true in "
+            "it, and CDC on ever since (or source.complete_counters)"
         )
 
-    def note(self, table: Table) -> str | None:
-        """Since when a table that is loaded is known; None when it has no counters."""
-        if not table.is_counter:
-            return None
-        if table.complete_since is not None:
-            return f"counters are complete since its CREATE, at {table.complete_since}"
-        return "counters are complete because source.complete_counters says so"
+    def notes(self, table: Table, places: Mapping[str, str | None]) -> Iterator[str]:
+        """Since when the counters of a table that is loaded are known, by shard (`places` of its CREATE)."""
+        if self.vouched(table):
+            yield "counters: complete because source.complete_counters says so"
+        else:
+            yield from (f"counters: shard {name}: complete since CREATE at {at}" for name, at in places.items() if at)
+
+    def warnings(self, table: Table, places: Mapping[str, str | None]) -> Iterator[str]:
+        """The shards whose log does not tell, from which a table is not loaded that others load."""
+        if not self.vouched(table):
+            yield from (f"counters: not loaded from shard {name}: no CREATE in its log" for name in places
+                        if places[name] is None)

@@ -18,7 +18,7 @@ from cdc_pipeline_tests.live.jars import Jdk
 from cdc_pipeline_tests.live.statements import Group, Statement, StatementMaker
 from cdc_pipeline_tests.live.truth import merged
 from cdc_pipeline_tests.live.values import NATIVE, key_value, value
-from cdc_pipeline_tests.load.changes import Cell, Change, table
+from cdc_pipeline_tests.load.changes import Cell, Change, context, table
 from cdc_pipeline_tests.types.values import int_bytes, rank
 
 ONE = b'{"segment":"CommitLog-7-5.log","position":70,"json":0.5}'
@@ -88,16 +88,6 @@ def test_values(name: str) -> None:
         keys = {key_value(rng, Scalar(name), 4) for _ in range(100)}
         assert len({repr(rank(Scalar(name), key)) for key in keys}) == len(keys) <= 4
         assert b"" not in keys
-
-
-def context(*shards: tuple[int, int, int]) -> bytes:
-    """A counter's context of global shards (identity, clock, count)."""
-    header = len(shards).to_bytes(2, "big") + b"".join(
-        (at - 2**15).to_bytes(2, "big", signed=True) for at in range(len(shards))
-    )
-    return header + b"".join(
-        i.to_bytes(16, "big") + c.to_bytes(8, "big") + n.to_bytes(8, "big", signed=True) for i, c, n in shards
-    )
 
 
 def test_counters() -> None:

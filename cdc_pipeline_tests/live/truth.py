@@ -15,9 +15,6 @@ from cdc_pipeline_tests.load.changes import Cell, Change
 from cdc_pipeline_tests.load.reference import Reference, Row
 from cdc_pipeline_tests.types.values import fields, parts
 
-_SHARD = 32
-
-
 def changes_of(batch: ChangeBatch, after: Position) -> Iterator[Change]:
     """The changes of a batch behind a position, as the reference takes them."""
     table = batch.table
@@ -57,36 +54,10 @@ def _cell(table: Table, cell: Mapping[str, Any]) -> Cell:
 
 def merged(table: Table, changes: Iterable[Change]) -> list[Row]:
     """The rows that these changes leave now."""
-    state = Counters(table) if table.is_counter else Reference(table)
+    state = Reference(table)
     for change in changes:
         state.add(change)
     return state.select(int(time.time()))
-
-
-class Counters(Reference):
-    """A counter's versions are joined by shard, the one with the greatest clock; its value is the shards' sum."""
-
-    def __init__(self, table: Table) -> None:
-        super().__init__(table)
-        self._shards: dict[Any, dict[bytes, tuple[int, int]]] = {}
-
-    def _add_cell(self, place: Any, cell: Cell) -> None:
-        assert cell.value is not None
-        shards = self._shards.setdefault((*place, cell.column), {})
-        for identity, clock, count in _shards(cell.value):
-            shards[identity] = max(shards.get(identity, (clock, count)), (clock, count))
-        total = sum(count for _, count in shards.values())
-        value = (total % 2**64).to_bytes(8, "big")
-        self.cells[(*place, cell.column, None)] = (cell.ts, 0, 0, 0, value)
-
-
-def _shards(context: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(counter id, clock, count) of a context, behind its header of two bytes for each global or local shard."""
-    listed = int.from_bytes(context[:2], "big", signed=True)
-    assert listed >= 0
-    for at in range(2 + 2 * listed, len(context), _SHARD):
-        shard = context[at : at + _SHARD]
-        yield shard[:16], int.from_bytes(shard[16:24], "big"), int.from_bytes(shard[24:], "big", signed=True)
 
 
 def selected(client: Client, table: Table) -> list[Row]:

@@ -85,6 +85,17 @@ class Change:
     bounds: tuple[Bound, Bound] | None = None
 
 
+def context(*shards: tuple[int, int, int]) -> bytes:
+    """A counter's context of global shards (counter id, clock, count)."""
+    header = len(shards).to_bytes(2, "big") + b"".join(
+        (at - 2**15).to_bytes(2, "big", signed=True) for at in range(len(shards))
+    )
+    return header + b"".join(
+        identity.to_bytes(16, "big") + clock.to_bytes(8, "big", signed=True) + count.to_bytes(8, "big", signed=True)
+        for identity, clock, count in shards
+    )
+
+
 def batch(of: Table, changes: Sequence[Change], *, segment: str = "CommitLog-7-1.log", first: int = 0) -> ChangeBatch:
     """The batch of these changes; each has a position of its own, the first behind `first`."""
     rows: dict[str, list[object]] = {

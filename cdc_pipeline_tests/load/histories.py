@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cdc_pipeline.change import Bound, RowKind
 from cdc_pipeline.schema import Column, Table
 from cdc_pipeline.types import CqlType, ListType, MapType, Scalar, SetType, UserType
-from cdc_pipeline_tests.load.changes import Cell, Change, table
+from cdc_pipeline_tests.load.changes import Cell, Change, context, table
 from cdc_pipeline_tests.types.values import counted, decimal_bytes, int_bytes, varint_bytes
 
 NOW = 1_700_000_000
@@ -20,6 +20,7 @@ NOW = 1_700_000_000
 
 TTLS = st.sampled_from((1, 60, 630_720_000))
 EXPIRIES = (NOW - 1, NOW, NOW + 1, NOW + 1000)
+COUNTS = (0, 1, -7, 2**63 - 1, -(2**63))
 TIMES = (*(NOW * 1_000_000 + micros for micros in (-2, -1, 0, 1, 2)), -5)
 
 
@@ -84,6 +85,28 @@ def tables(draw: st.DrawFn) -> Table:
 
 
 @st.composite
+def counter_tables(draw: st.DrawFn) -> Table:
+    """One or two key columns, none to two clustering columns, one or two counters, perhaps static ones."""
+    clustering = draw(st.lists(st.sampled_from(CLUSTERINGS), max_size=2))
+    return table(
+        "t",
+        key=[(f"p{at}", kind) for at, kind in enumerate(draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=2)))],
+        clustering=[(f"c{at}", kind + draw(st.sampled_from(("", " desc")))) for at, kind in enumerate(clustering)],
+        static=[(f"s{at}", "counter") for at in range(draw(st.integers(0, 2)) if clustering else 0)],
+        regular=[(f"r{at}", "counter") for at in range(draw(st.integers(1, 2)))],
+    )
+
+
+CONTEXTS = st.lists(
+    st.tuples(st.sampled_from((1, 2, 2**127 + 5)), st.sampled_from((-1, 5, 6, 2**63 - 1)), st.sampled_from(COUNTS)),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda shard: shard[0],
+).map(lambda shards: context(*sorted(shards)))
+"""Counter contexts whose shards meet again, with clocks that tie and sums that wrap."""
+
+
+@st.composite
 def histories(draw: st.DrawFn, *, of: Table | None = None, distinct_times: bool = False) -> History:
     """Up to 25 changes of up to two partitions; with `distinct_times` no two have a time in common."""
     table_ = of or draw(tables())
@@ -110,7 +133,7 @@ def values(kind: CqlType, *, key: bool = False) -> st.SearchStrategy[bytes]:
 @st.composite
 def _change(draw: st.DrawFn, of: Table, partitions: Sequence[tuple[bytes, ...]], ts: int) -> Change:
     key = draw(st.sampled_from(partitions))
-    kinds = ["insert", "insert", "update", "update", "partition"]
+    kinds = ["update", "update", "partition"] if of.is_counter else ["insert", "insert", "update", "update", "partition"]
     kinds += ["row", "range", "range"] if of.clustering else []
     kinds += ["static", "static"] if of.static else []
     kind = draw(st.sampled_from(kinds))
@@ -149,6 +172,8 @@ def _cells(draw: st.DrawFn, columns: Sequence[Column], ts: int) -> tuple[Cell, .
 @st.composite
 def _of_column(draw: st.DrawFn, column: Column, ts: int) -> list[Cell]:
     """What one statement writes to a column: a value or null, or some elements, or a whole collection."""
+    if column.type == Scalar("counter"):
+        return [Cell(column.name, ts, draw(st.none() | CONTEXTS | CONTEXTS))]
     if not column.type.multi_cell:
         value = draw(st.none() | values(column.type))
         expires = None if value is None else draw(st.none() | st.sampled_from(EXPIRIES))

@@ -2,13 +2,14 @@
 
 The rules are the format document's 8.3 and 8.4: of the versions of a cell the greatest (timestamp, rank, expiry, TTL
 reversed, bytes) wins, rank 0 live, 1 expiring, 2 tombstone; a deletion hides what is not younger than itself; a row is
-there when its liveness or one of its cells is. A truncation is a deletion of everything.
+there when its liveness or one of its cells is. A truncation is a deletion of everything. A counter is the sum of its
+shards, of each counter id the one with the greatest clock.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cmp_to_key
 from typing import Any
 
@@ -23,6 +24,9 @@ Version = tuple[int, int, int, int, bytes]
 Key = tuple[bytes, ...]
 Clustering = tuple[bytes | None, ...]
 
+Shard = tuple[bytes, int, int, int]
+"""Counter id, clock, count, writetime (µs)."""
+
 STATIC: Clustering = (b"the static row",)
 
 
@@ -31,6 +35,7 @@ class Reference:
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self.shards: dict[tuple[Key, Clustering, str], set[Shard]] = defaultdict(set)
         self.cells: dict[tuple[Key, Clustering, str, bytes | None], Version] = {}
         self.column_deletions: dict[tuple[Key, Clustering, str], int] = {}
         self.liveness: dict[tuple[Key, Clustering], tuple[int, int, int]] = {}
@@ -65,10 +70,20 @@ class Reference:
             deleted = self.column_deletions.get((*place, cell.column), NO_TIMESTAMP)
             self.column_deletions[*place, cell.column] = max(deleted, cell.ts)
             return
+        if self._is_counter(cell.column):
+            if cell.value is None:
+                deleted = self.column_deletions.get((*place, cell.column), NO_TIMESTAMP)
+                self.column_deletions[*place, cell.column] = max(deleted, cell.ts)
+            else:
+                self.shards[*place, cell.column] |= {(*shard, cell.ts) for shard in shards(cell.value)}
+            return
         order = 2 if cell.value is None else 1 if cell.expires is not None else 0
         version = (cell.ts, order, cell.expires or 0, -cell.ttl if order == 1 else 0, cell.value or b"")
         where = (*place, cell.column, cell.path)
         self.cells[where] = max(version, self.cells.get(where, version))
+
+    def _is_counter(self, column: str) -> bool:
+        return any(one.name == column and one.type == Scalar("counter") for one in self.table.values)
 
     def select(self, now: int) -> list[Row]:
         """The rows of `SELECT *` at a time (s since 1970), each column as its serialized value."""
@@ -125,6 +140,8 @@ class Reference:
         return 0
 
     def _value(self, key: Key, clustering: Clustering, column: Column, floor: int, now: int) -> bytes | None:
+        if column.type == Scalar("counter"):
+            return self._counter((key, clustering, column.name), floor)
         if not column.type.multi_cell:
             version = self.cells.get((key, clustering, column.name, None))
             return version[4] if version is not None and _alive(version, floor, now) else None
@@ -137,9 +154,28 @@ class Reference:
         return collected(column.type, alive) if alive else None
 
 
+    def _counter(self, place: tuple[Key, Clustering, str], floor: int) -> bytes | None:
+        """A deletion of the column hides all, whatever its time, while no other deletion hides that one."""
+        if self.column_deletions.get(place, NO_TIMESTAMP) > floor:
+            return None
+        alive: dict[bytes, tuple[int, int]] = {}
+        for counter, clock, count, ts in self.shards[place]:
+            if ts > floor:
+                alive[counter] = max((clock, count), alive.get(counter, (clock, count)))
+        return (sum(count for _, count in alive.values()) % 2**64).to_bytes(8, "big") if alive else None
+
+
 def _alive(version: Version, floor: int, now: int) -> bool:
     ts, order, expiry, _, _ = version
     return ts > floor and (order == 0 or (order == 1 and expiry > now))
+
+
+def shards(context: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(counter id, clock, count) of a context of global shards, behind its header of two bytes for each."""
+    count = int.from_bytes(context[:2], "big")
+    for at in range(2 + 2 * count, 2 + 34 * count, 32):
+        clock, number = (int.from_bytes(context[at + n : at + n + 8], "big", signed=True) for n in (16, 24))
+        yield context[at : at + 16], clock, number
 
 
 def collected(kind: CqlType, cells: dict[bytes | None, bytes]) -> bytes:

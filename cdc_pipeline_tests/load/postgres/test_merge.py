@@ -14,9 +14,9 @@ from cdc_pipeline.load.postgres.parity import Parity
 from cdc_pipeline.load.postgres.types import Unfit
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingRules
-from cdc_pipeline_tests.load.changes import Cell, Change, batch, cql, table
+from cdc_pipeline_tests.load.changes import Cell, Change, batch, context, cql, table
 from cdc_pipeline_tests.load.destination import UNMASKED, Destination, state_of
-from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, TIMES, History, histories
+from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, TIMES, History, counter_tables, histories
 from cdc_pipeline_tests.load.reference import Reference, reference
 from cdc_pipeline_tests.types.values import counted, int_bytes
 
@@ -130,6 +130,56 @@ def test_truncations_in_any_order(new_database: Callable[[], str], data: st.Data
         for now in (NOW - 2, NOW, NOW + 2000):
             parity = compared(destination, history, state, now)
             assert (parity.missing, parity.extra) == ((), ())
+
+
+# --- counters ---------------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data(), profile=st.sampled_from(["native", "exact"]))
+@many
+def test_counters_in_any_order(new_database: Callable[[], str], data: st.DataObject, profile: str) -> None:
+    """Shards with clocks and writetimes at odds, deletions of every kind and truncations: shuffled, repeated and cut at
+    random, the view equals the order-free reference."""
+    history = data.draw(histories(of=data.draw(counter_tables())))
+    times = data.draw(st.lists(st.sampled_from(TIMES), max_size=2))
+    delivered: list[list[Change] | int] = [*data.draw(deliveries(history)), *times]
+    state = reference(history.table, history.changes)
+    for ts in times:
+        state.truncate(ts)
+    with Destination(new_database(), (history.table,), profile=profile).prepare() as destination:
+        for one in data.draw(st.permutations(delivered)):
+            if isinstance(one, int):
+                destination.truncate(history.table, one)
+            else:
+                assert destination.load(batch(history.table, one)) == []
+        parity = destination.compare(history.table, state.select(NOW), NOW)
+        assert (parity.missing, parity.extra) == ((), ())
+
+
+@given(data=st.data())
+@settings(many, max_examples=15)
+def test_counters_leave_the_same_state(new_database: Callable[[], str], data: st.DataObject) -> None:
+    """Two deliveries of one history leave the same shards, and no more than can still count."""
+    history = data.draw(histories(of=data.draw(counter_tables())))
+    states = []
+    for _ in range(2):
+        with Destination(new_database(), (history.table,), UNMASKED).prepare() as destination:
+            for changes in data.draw(deliveries(history)):
+                destination.load(batch(history.table, changes))
+            states.append(state_of(destination.conninfo))
+    assert states[0] == states[1]
+
+
+def test_a_counter_keeps_a_shard_of_each_writer(pg_database: str) -> None:
+    """Of a thousand increments in two batches by two writers two shards are left."""
+    of = table("t", regular=[("n", "counter")])
+    key = (int_bytes(1),)
+    changes = [Change(key, cells=(Cell("n", at, context((at % 2, at, at))),)) for at in range(1000)]
+    with Destination(pg_database, (of,)).prepare() as destination:
+        assert destination.load(batch(of, changes[:500]), batch(of, changes[500:])) == []
+        (state,) = destination.query("SELECT array_length(\"v:n\", 1) FROM cdc.\"ks.t\"")
+        assert state == (2,)
+        assert destination.query("SELECT n FROM ks.t") == [(999 + 998,)]
 
 
 # --- every pair of versions, in two batches ---------------------------------------------------------------------------
