@@ -141,7 +141,9 @@ class Project:
         if not counters:
             return {}
         shards = self.settings.source.shards
-        schemas = {n: ShardSchema(self.schema, self.source(n), self.history(n), self.log_keys, keep=False) for n in shards}
+        schemas = {
+            n: ShardSchema(self.schema, self.source(n), self.history(n), self.log_keys, keep=False) for n in shards
+        }
         return places_of(counters, schemas)
 
     def _seen(self, table: Table) -> Table:

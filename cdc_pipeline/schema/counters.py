@@ -40,5 +40,8 @@ class CompleteCounters:
     def warnings(self, table: Table, places: Mapping[str, str | None]) -> Iterator[str]:
         """The shards whose log does not tell, from which a table is not loaded that others load."""
         if not self.vouched(table):
-            yield from (f"counters: not loaded from shard {name}: no CREATE in its log" for name in places
-                        if places[name] is None)
+            yield from (
+                f"counters: not loaded from shard {name}: no CREATE in its log"
+                for name in places
+                if places[name] is None
+            )

@@ -18,14 +18,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cdc_pipeline.change import CellKind, ChangeBatch
-from cdc_pipeline.schema import Table
 from cdc_pipeline.types import Scalar
 
 Longs = npt.NDArray[np.int64]
@@ -36,6 +35,7 @@ SHARD = 32
 _ID = 16
 _SIGN = 1 << 63
 _GLOBAL = -(1 << 15)
+_ONE_GLOBAL = b"\x00\x01\x80\x00"
 _NUMBERS = struct.Struct(">qq")
 _SORTED = struct.Struct(">QQ")
 
@@ -75,63 +75,81 @@ def by_shard(batch: ChangeBatch) -> ChangeBatch:
 
     A context that cannot be read stays the value of a cell without a path, for its row to be parked where it is typed.
     """
-    cells, ends = batch.cells, batch.rows.column("cell_end").to_numpy()
-    columns = _counters(batch.table)
-    kept = {name: cells.column(name).to_pylist() for name in cells.schema.names}
-    made: dict[str, list[object]] = {name: [] for name in kept}
-    made_before = [0]
-    for cell in zip(*kept.values(), strict=True):
-        for one in _of_cell(dict(zip(kept, cell, strict=True)), columns):
+    cells = batch.cells
+    counters = [at for at, column in enumerate(batch.table.value_columns) if column.type == Scalar("counter")]
+    is_counter = np.isin(cells.column("column").to_numpy(), counters)
+    paths = _increments(cells) if is_counter.all() else None
+    if paths is None:
+        return _by_cell(batch, is_counter.tolist())
+    nothing = pa.nulls(len(paths), pa.binary())
+    made = cells.set_column(cells.schema.get_field_index("path"), "path", paths)
+    made = made.set_column(made.schema.get_field_index("value"), "value", nothing)
+    return replace(batch, make_cells=lambda: made)
+
+
+def _increments(cells: pa.RecordBatch) -> pa.Array | None:
+    """The paths of cells that are all one global shard, as a node writes each increment; None when some are not."""
+    value = cells.column("value")
+    if not (cells.column("kind").to_numpy() == CellKind.LIVE).all() or value.null_count:
+        return None
+    lengths = pc.binary_length(value).to_numpy()
+    if (lengths != len(_ONE_GLOBAL) + SHARD).any():
+        return None
+    raw = np.frombuffer(b"".join(value.to_pylist()), np.uint8).reshape(-1, len(_ONE_GLOBAL) + SHARD)
+    if (raw[:, : len(_ONE_GLOBAL)] != np.frombuffer(_ONE_GLOBAL, np.uint8)).any():
+        return None
+    shard = raw[:, len(_ONE_GLOBAL) :].copy()
+    shard[:, (_ID, _ID + 8)] ^= 0x80
+    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SHARD), len(shard), [None, pa.py_buffer(shard.tobytes())])
+    return fixed.cast(pa.binary())
+
+
+def _by_cell(batch: ChangeBatch, is_counter: list[bool]) -> ChangeBatch:
+    cells = batch.cells
+    made: dict[str, list[object]] = {name: [] for name in cells.schema.names}
+    ends = [0]
+    for cell, counts in zip(cells.to_pylist(), is_counter, strict=True):
+        for one in _of_counter(cell) if counts else (cell,):
             for name, values in made.items():
                 values.append(one[name])
-        made_before.append(len(made["path"]))
-    arrays = {name: pa.array(values, cells.schema.field(name).type) for name, values in made.items()}
-    rows = batch.rows.set_column(
-        batch.rows.schema.get_field_index("cell_end"), "cell_end", pa.array(np.array(made_before, np.int64)[ends])
-    )
-    return replace(
-        batch, make_rows=lambda: rows, make_cells=partial(pa.RecordBatch.from_pydict, arrays, schema=cells.schema)
-    )
+        ends.append(len(made["path"]))
+    fresh = pa.RecordBatch.from_pydict(made, schema=cells.schema)
+    rows, at = batch.rows, batch.rows.schema.get_field_index("cell_end")
+    cell_end = pa.array(np.array(ends, np.int64)[rows.column("cell_end").to_numpy()])
+    moved = rows.set_column(at, "cell_end", cell_end)
+    return replace(batch, make_rows=lambda: moved, make_cells=lambda: fresh)
 
 
-def _counters(table: Table) -> frozenset[int]:
-    return frozenset(at for at, column in enumerate(table.value_columns) if column.type == Scalar("counter"))
-
-
-def _of_cell(cell: dict[str, object], columns: frozenset[int]) -> Iterator[dict[str, object]]:
-    if cell["column"] not in columns:
-        yield cell
-    elif cell["kind"] == CellKind.TOMBSTONE:
+def _of_counter(cell: dict[str, object]) -> Iterator[dict[str, object]]:
+    if cell["kind"] == CellKind.TOMBSTONE:
         yield {**cell, "kind": CellKind.COLUMN_DELETION, "path": None, "value": None}
-    else:
-        context = cell["value"]
-        try:
-            found = shards(context if isinstance(context, bytes) and cell["kind"] == CellKind.LIVE else b"")
-        except ValueError:
-            yield cell
-            return
-        for shard in found:
-            yield {**cell, "path": path_of(*shard), "value": None}
+        return
+    context = cell["value"]
+    try:
+        found = shards(context if isinstance(context, bytes) and cell["kind"] == CellKind.LIVE else b"")
+    except ValueError:
+        yield cell
+        return
+    for shard in found:
+        yield {**cell, "path": path_of(*shard), "value": None}
 
 
 def undominated(row: Longs, column: Longs, ts: Longs, path: pa.Array) -> npt.NDArray[np.bool_]:
-    """Which of the cells of a counter table may still count; paths that are no shards do.
+    """Which of the cells of a counter table may still count; those without a shard do.
 
     A log in which clocks and writetimes rise together leaves one shard of each counter id.
     """
-    kept = np.ones(len(row), bool)
+    groups: dict[tuple[int, int, bytes], list[tuple[int, bytes, int]]] = {}
     paths = path.to_pylist()
-    order = sorted(
-        (at for at, one in enumerate(paths) if one is not None and len(one) == SHARD),
-        key=lambda at: (row[at], column[at], paths[at][:_ID], ts[at], paths[at]),
-        reverse=True,
-    )
-    group: tuple[object, ...] = ()
-    greatest = b""
-    for at in order:  # of one counter id the latest first
-        known = (row[at], column[at], paths[at][:_ID])
-        if known != group:
-            group, greatest = known, b""
-        kept[at] = paths[at] > greatest
-        greatest = max(greatest, paths[at])
+    for at, (of_row, of_column, stamp, one) in enumerate(
+        zip(row.tolist(), column.tolist(), ts.tolist(), paths, strict=True)
+    ):
+        if one is not None:
+            groups.setdefault((of_row, of_column, one[:_ID]), []).append((stamp, one, at))
+    kept = np.ones(len(row), bool)
+    for group in groups.values():
+        greatest = b""
+        for _, one, at in sorted(group, reverse=True) if len(group) > 1 else ():  # the latest first
+            kept[at] = one > greatest
+            greatest = max(greatest, one)
     return kept

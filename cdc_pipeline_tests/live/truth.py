@@ -15,6 +15,7 @@ from cdc_pipeline_tests.load.changes import Cell, Change
 from cdc_pipeline_tests.load.reference import Reference, Row
 from cdc_pipeline_tests.types.values import fields, parts
 
+
 def changes_of(batch: ChangeBatch, after: Position) -> Iterator[Change]:
     """The changes of a batch behind a position, as the reference takes them."""
     table = batch.table

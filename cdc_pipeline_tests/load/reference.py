@@ -153,7 +153,6 @@ class Reference:
         }
         return collected(column.type, alive) if alive else None
 
-
     def _counter(self, place: tuple[Key, Clustering, str], floor: int) -> bytes | None:
         """A deletion of the column hides all, whatever its time, while no other deletion hides that one."""
         if self.column_deletions.get(place, NO_TIMESTAMP) > floor:

@@ -177,7 +177,7 @@ def test_a_counter_keeps_a_shard_of_each_writer(pg_database: str) -> None:
     changes = [Change(key, cells=(Cell("n", at, context((at % 2, at, at))),)) for at in range(1000)]
     with Destination(pg_database, (of,)).prepare() as destination:
         assert destination.load(batch(of, changes[:500]), batch(of, changes[500:])) == []
-        (state,) = destination.query("SELECT array_length(\"v:n\", 1) FROM cdc.\"ks.t\"")
+        (state,) = destination.query('SELECT array_length("v:n", 1) FROM cdc."ks.t"')
         assert state == (2,)
         assert destination.query("SELECT n FROM ks.t") == [(999 + 998,)]
 
