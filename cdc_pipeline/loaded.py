@@ -8,7 +8,7 @@ from cdc_pipeline.transform import MaskingPolicy, TableMasks
 
 
 class LoadedTables:
-    """Selection, masking policy, complete counters and what the destination refuses, asked once per state of a table."""
+    """Selection, masking policy, known counters and what the destination refuses, asked once per state of a table."""
 
     def __init__(
         self, chosen: TableFilter, policy: MaskingPolicy, sink: Sink, counters: CompleteCounters | None = None

@@ -140,11 +140,10 @@ class Project:
         counters = [masks.table for masks in self.selected.values() if masks.table.is_counter]
         if not counters:
             return {}
-        shards = self.settings.source.shards
-        schemas = {
-            n: ShardSchema(self.schema, self.source(n), self.history(n), self.log_keys, keep=False) for n in shards
-        }
-        return places_of(counters, schemas)
+        return places_of(counters, {shard: self._places(shard, keep=False) for shard in self.settings.source.shards})
+
+    def _places(self, shard: str, *, keep: bool = True) -> ShardSchema:
+        return ShardSchema(self.schema, self.source(shard), self.history(shard), self.log_keys, keep=keep)
 
     def _seen(self, table: Table) -> Table:
         """The table with the place of its CREATE, from any shard that knows it."""
@@ -278,7 +277,7 @@ class Project:
     def lane(self, lane: Lane) -> LaneRunner:
         """A runner of a lane with a decoder and a connection of its own."""
         source = self.source(lane.shard)
-        places = ShardSchema(self.schema, source, self.history(lane.shard), self.log_keys)
+        places = self._places(lane.shard)
         if not self.selected and not self.waits_for_tables:  # else the offset would pass everything
             raise ConfigurationError(
                 "expected at least one table of the schema with cdc = true, found none that is selected",

@@ -1,8 +1,8 @@
 """What the log does not say: tables by id, their columns, types and dropped columns.
 
 `table.py` one table; `snapshot.py` the rows of `system_schema` in a file, with earlier snapshots; `system.py` these
-rows as they change; `changes.py` two states compared; `selection.py` which tables are loaded; `counters.py` which counter
-tables are known from their first increment on.
+rows as they change; `changes.py` two states compared; `selection.py` which tables are loaded; `counters.py` which
+counter tables are known from their first increment on.
 """
 
 from cdc_pipeline.schema.changes import ChangeKind

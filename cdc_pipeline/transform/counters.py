@@ -1,13 +1,13 @@
 """Counter cells as their shards (format document, 6.11), so that counters merge like the cells of a collection.
 
 A logged counter cell is a context: shards of counter id (16 bytes), clock (8) and count (8), each the running total of
-one writer. `by_shard` makes of it a cell per shard, whose path is the shard in bytes that sort: id, then clock and count
-with the sign turned. A cell tombstone becomes a deletion of the column, as Cassandra takes it: it hides every shard,
-older or younger (CASSANDRA-7346, `Cells.resolveCounter`), unless itself hidden by a deletion of its row.
+one writer. `by_shard` makes of it a cell per shard, whose path is the shard in bytes that sort: id, then clock and
+count with the sign turned. A cell tombstone becomes a deletion of the column, as Cassandra takes it: it hides every
+shard, older or younger (CASSANDRA-7346, `Cells.resolveCounter`), unless itself hidden by a deletion of its row.
 
-Of one counter id those shards count that no deletion hides, and of these the one with the greatest (clock, count), as in
-`CounterContext.compare`. So a shard may be forgotten when another of its id is at least as great in (clock, count) and
-in writetime: it is hidden later, and wins (`undominated`). What is left depends on no order.
+Of one counter id those shards count that no deletion hides, and of these the one with the greatest (clock, count), as
+in `CounterContext.compare`. So a shard may be forgotten when another of its id is at least as great in (clock, count)
+and in writetime: it is hidden later, and wins (`undominated`). What is left depends on no order.
 
 Cassandra makes a clock as max(now in µs, the clock before + 1), so clocks go on rising over deletions
 (`CounterMutation.updateWithCurrentValue`).
@@ -84,7 +84,7 @@ def by_shard(batch: ChangeBatch) -> ChangeBatch:
     nothing = pa.nulls(len(paths), pa.binary())
     made = cells.set_column(cells.schema.get_field_index("path"), "path", paths)
     made = made.set_column(made.schema.get_field_index("value"), "value", nothing)
-    return replace(batch, make_cells=lambda: made)
+    return _with(batch, batch.rows, made)
 
 
 def _increments(cells: pa.RecordBatch) -> pa.Array | None:
@@ -117,7 +117,12 @@ def _by_cell(batch: ChangeBatch, is_counter: list[bool]) -> ChangeBatch:
     rows, at = batch.rows, batch.rows.schema.get_field_index("cell_end")
     cell_end = pa.array(np.array(ends, np.int64)[rows.column("cell_end").to_numpy()])
     moved = rows.set_column(at, "cell_end", cell_end)
-    return replace(batch, make_rows=lambda: moved, make_cells=lambda: fresh)
+    return _with(batch, moved, fresh)
+
+
+def _with(batch: ChangeBatch, rows: pa.RecordBatch, cells: pa.RecordBatch) -> ChangeBatch:
+    """The batch's own columns are made once only, so none is asked for again."""
+    return replace(batch, make_rows=lambda: rows, make_cells=lambda: cells)
 
 
 def _of_counter(cell: dict[str, object]) -> Iterator[dict[str, object]]:

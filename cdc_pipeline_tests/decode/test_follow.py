@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import uuid
@@ -33,8 +34,8 @@ def users(table: Table) -> bool:
 
 
 def tables_of_users(schema: Schema) -> dict[str, Table]:
-    """The tables that people made, by name."""
-    return {table.full_name: table for table in schema.current if users(table)}
+    """The tables that people made, by name; without where they were made, which snapshots do not know."""
+    return {t.full_name: dataclasses.replace(t, complete_since=None) for t in schema.current if users(t)}
 
 
 def decoder(recording: Recording, snapshot: str = "schema_history/000.json", **more: Any) -> Decoder:
