@@ -121,15 +121,44 @@ def test_an_override_that_cannot_be(make: Make) -> None:
 
 
 def test_refused_tables_are_planned_and_not_loaded(make: Make, folder: Path) -> None:
-    """Counter tables and keyspaces without durable writes are in the plan with the reason, and are not loaded."""
+    """Counters whose base is unknown and keyspaces without durable writes are in the plan with the reason."""
     counters = table("counters", regular=[("n", "counter")])
     write_schema(folder / "schema.json", counters, EVENTS)
     project = make()
     refusals = {summary.table: summary.refusal for summary in project.plan("warehouse")}
     assert refusals["ks.events"] is None
-    assert "counter tables are not loaded yet" in (refusals["ks.counters"] or "")
+    assert (refusals["ks.counters"] or "").startswith("its counters began at numbers that the log at hand does not")
     write_schema(folder / "schema.json", EVENTS, durable=False)
     assert ["durable_writes = false" in (one.refusal or "") for one in make().plan("warehouse")] == [True]
+
+
+def test_counters_that_the_configuration_vouches_for(make: Make, folder: Path) -> None:
+    """A counter table of which the log is said to hold every write is loaded; a masked counter never is."""
+    write_schema(folder / "schema.json", table("counters", regular=[("n", "counter")]), EVENTS)
+    source = {"shards": {"node1": {"directory": "cdc_raw"}}, "schema": {"file": "schema.json"}}
+    said = source | {"complete_counters": ["ks.count*"]}
+    plan = {summary.table: summary for summary in make(source=said).plan("warehouse")}["ks.counters"]
+    assert (plan.refusal, plan.columns[-1].target_type) == (None, "bigint")
+    (folder / "rules.yaml").write_text("rules: [{match: ks.counters.n, strategy: PII_HASH}]\n")
+    masked = make(source=said, masking={"rules": "rules.yaml"}).plan("warehouse")
+    refusal = {summary.table: summary.refusal for summary in masked}["ks.counters"]
+    assert refusal == "a rule masks the counter n: a counter is a sum, which no mask has; keep or exclude it"
+
+
+def test_a_counter_of_another_type(make: Make, folder: Path) -> None:
+    """A counter has no overrides."""
+    write_schema(folder / "schema.json", table("counters", regular=[("n", "counter")]))
+    warehouse = {"kind": "postgres", "host": "x", "types": {"columns": {"ks.counters.n": "text"}}}
+    with pytest.raises(ConfigurationError, match=r"expected no other type for a counter, which is a sum, found text"):
+        make(destinations={"warehouse": warehouse}).plan("warehouse")
+
+
+@pytest.mark.parametrize("names", [["n"], ["!ks.n"], ["*"]])
+def test_complete_counters_name_tables(make: Make, names: list[str]) -> None:
+    """The configuration's word is about tables by name."""
+    source = {"shards": {"node1": {"directory": "cdc_raw"}}, "schema": {"file": "schema.json"}}
+    with pytest.raises(ConfigurationError, match=r"expected keyspace\.table, \* as a wildcard"):
+        make(source=source | {"complete_counters": names})
 
 
 @pytest.mark.parametrize(

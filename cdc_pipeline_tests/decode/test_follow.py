@@ -14,6 +14,7 @@ import pytest
 
 from cdc_pipeline.change import START, SchemaChange
 from cdc_pipeline.decode import DecodedBatch, Decoder, SchemaFollower, dump_lines
+from cdc_pipeline.history import Entry, SchemaHistory
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, ChangeKind, Schema, Table, load_schema, schema_of
 from cdc_pipeline_tests.decode import encoder as en
 from cdc_pipeline_tests.recordings import NAMES, Recording
@@ -94,6 +95,39 @@ def test_changes_end_batches(recording: Recording) -> None:
             assert batch.schema.tables[changes.table.id] is changes.table
             assert changes.rows.column("position")[-1].as_py() <= batch.end
         last = batch.schema_behind
+
+
+def complete(schema: Schema) -> dict[str, str]:
+    """The counter tables that are known from their CREATE on, to its place."""
+    return {name.removeprefix("cc."): t.complete_since for name, t in sorted(_named(schema)) if t.complete_since}
+
+
+def _named(schema: Schema) -> list[tuple[str, Table]]:
+    return [(table.full_name, table) for table in schema.current]
+
+
+@pytest.mark.parametrize("of", ["what it is at the end", "nothing"])
+def test_counters_that_are_known(open_recording: Callable[[str], Recording], tmp_path: Path, of: str) -> None:
+    """From their CREATE on while CDC is on, through other changes; the place is that of the event, even when the
+    snapshot knew the table; what a history keeps is the same."""
+    recording = open_recording("counters-5.0")
+    rows = json.loads((recording.path / "schema.json").read_bytes())
+    if of == "nothing":
+        rows = {n: [row for row in found if row["keyspace_name"] in SYSTEM_KEYSPACES] for n, found in rows.items()}
+    follower = Decoder(schema_of(rows, "rows"), users, follow=True)
+    batches = list(read(follower, recording))
+    seen = events(iter(batches))
+    known = complete(follower.schema)
+    assert set(known) == {"a", "altered", "b", "k", "t"}
+    made = {e.table: str(e.position) for e in seen if e.kind is ChangeKind.CREATED and e.table in known}
+    assert made == known
+    assert any("offon" in complete(batch.schema_behind) for batch in batches)  # until CDC is off
+    assert not any("late" in complete(batch.schema_behind) for batch in batches)
+    history = SchemaHistory(tmp_path)
+    history.record(Entry(batches[-1].position, follower.schema))
+    entry = history.last()
+    assert entry is not None
+    assert complete(entry.schema) == known
 
 
 def test_truncations_say_when(recording: Recording) -> None:

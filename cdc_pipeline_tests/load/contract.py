@@ -20,13 +20,14 @@ from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import DroppedColumn
 from cdc_pipeline.transform import MaskingPolicy, MaskingRules, TableMasks
 from cdc_pipeline.types import Scalar
-from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
+from cdc_pipeline_tests.load.changes import Cell, Change, batch, context, table
 from cdc_pipeline_tests.types.values import int_bytes
 
 ONE, OTHER = Lane("warehouse", "node1"), Lane("warehouse", "node2")
 USERS = table("users", key=[("id", "int")], regular=[("name", "text")])
 EVENTS = table("events", key=[("day", "int")], clustering=[("at", "int")], static=[("s", "int")])
-TABLES = (USERS, EVENTS)
+HITS = table("hits", key=[("page", "int")], clustering=[("at", "int")], regular=[("n", "counter")])
+TABLES = (USERS, EVENTS, HITS)
 AT_10, AT_20 = Position("CommitLog-7-1.log", 10), Position("CommitLog-7-1.log", 20)
 
 POLICY = MaskingPolicy(MaskingRules(pii_fields=(), phi_fields=()), None)
@@ -57,6 +58,11 @@ def user(number: int, name: str, ts: int = 1) -> ChangeBatch:
     """A batch of one INSERT."""
     change = Change((int_bytes(number),), cells=(Cell("name", ts, name.encode()),), live=ts)
     return batch(USERS, [change])
+
+
+def hits(ts: int, *shards: tuple[int, int, int]) -> ChangeBatch:
+    """A batch of one counter cell: (counter id, clock, count) of each shard."""
+    return batch(HITS, [Change((int_bytes(1),), (int_bytes(1),), (Cell("n", ts, context(*shards)),))])
 
 
 def letter(name: str = "a", lane: Lane = ONE) -> DeadLetterEvent:
@@ -359,6 +365,60 @@ class SinkContract:
             encoded = Fitter(ONE, lambda one: masks[one.full_name], sink).fit(batch(other, [change])).encoded
             sink.load(ONE, [encoded], [], AT_20)
         assert place.rows("ks.later") == [(2, "x")]
+
+    # --- counters --------------------------------------------------------------------------------------------------
+
+    def test_a_counter_is_the_sum_of_its_writers(self, sink: Sink, place: Place) -> None:
+        """Of each writer the greatest clock counts, whatever came last, and how often."""
+        later, earlier, other = hits(3, (1, 30, 7)), hits(1, (1, 10, 5)), hits(2, (2, 20, -9))
+        for one in (later, other, earlier, later):
+            sink.load(ONE, [self.encoded(sink, one)], [], AT_10)
+        assert place.rows("ks.hits") == [(1, 1, -2)]
+
+    def test_a_counter_wraps(self, sink: Sink, place: Place) -> None:
+        """As Cassandra's does, in 64 bits."""
+        sink.load(ONE, [self.encoded(sink, hits(1, (1, 1, 2**63 - 1), (2, 1, 2)))], [], AT_10)
+        assert place.rows("ks.hits") == [(1, 1, -(2**63) + 1)]
+
+    def test_a_deleted_counter_stays_deleted(self, sink: Sink, place: Place) -> None:
+        """A deletion of the column hides what comes later, too, until the row is deleted and counted on."""
+        gone = batch(HITS, [Change((int_bytes(1),), (int_bytes(1),), (Cell("n", 5),))])
+        row_gone = batch(HITS, [Change((int_bytes(1),), (int_bytes(1),), deleted=7)])
+        for one in (hits(6, (1, 6, 6)), gone):
+            sink.load(ONE, [self.encoded(sink, one)], [], AT_10)
+        assert place.rows("ks.hits") == []
+        for one in (hits(8, (1, 8, 8)), row_gone):
+            sink.load(ONE, [self.encoded(sink, one)], [], AT_10)
+        assert place.rows("ks.hits") == [(1, 1, 8)]
+
+    def test_a_truncated_counter_begins_anew(self, sink: Sink, place: Place) -> None:
+        """What was counted before is gone, also when it comes late."""
+        sink.load(ONE, [self.encoded(sink, hits(5, (1, 5, 5), (2, 5, 5)))], [], AT_10)
+        sink.load(ONE, [], [], AT_20, [Truncation(HITS, 7)])
+        assert place.rows("ks.hits") == []
+        for one in (hits(9, (1, 9, 1)), hits(5, (2, 5, 5))):
+            sink.load(ONE, [self.encoded(sink, one)], [], AT_20)
+        assert place.rows("ks.hits") == [(1, 1, 1)]
+
+    @pytest.mark.parametrize(
+        ("raw", "why"),
+        [
+            (b"\x00\x01\x80\x00", "expected a counter context of whole shards, found 4 bytes"),
+            (b"\x00\x00" + bytes(32), "expected global shards alone, found one of before Cassandra 2.1"),
+        ],
+    )
+    def test_a_context_that_is_none_is_parked_alone(self, sink: Sink, place: Place, raw: bytes, why: str) -> None:
+        """Its change, and not the others of its row or batch."""
+        bad = Change((int_bytes(1),), (int_bytes(1),), (Cell("n", 2, raw),))
+        good = Change((int_bytes(1),), (int_bytes(1),), (Cell("n", 1, context((1, 1, 4))),))
+        other = Change((int_bytes(1),), (int_bytes(2),), (Cell("n", 1, context((1, 1, 5))),))
+        fitted = Fitter(ONE, lambda table: MASKS[table.full_name], sink).fit(batch(HITS, [good, bad, other]))
+        sink.load(ONE, [fitted.encoded], fitted.letters, AT_10)
+        (parked,) = sink.dead_letters()
+        assert (parked.reason, why in parked.message) == (FailureReason.VALUE_OUT_OF_RANGE, True)
+        assert place.rows("ks.hits") == [(1, 1, 4), (1, 2, 5)]
+
+    # --- tables that change ----------------------------------------------------------------------------------------
 
     def test_a_table_made_again(self, sink: Sink, place: Place) -> None:
         """A table of another id under the same name begins empty; changes of the old one show no more."""

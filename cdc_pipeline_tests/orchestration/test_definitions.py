@@ -67,10 +67,12 @@ def test_masked_columns_are_tagged_on_both_sides(definitions: dg.Definitions) ->
     assert lineage.keys() == loaded.keys()
 
 
-def test_a_refused_table_says_why(definitions: dg.Definitions) -> None:
-    """A table that a destination refuses is a source with the reason, and no destination's asset."""
+def test_a_refused_table_says_why(make_site: MakeSite) -> None:
+    """A table that a destination refuses is a source with the reason, and no destination's asset: counters that were
+    made before the log at hand begins."""
+    definitions = build_definitions(make_site(segments=[1]).project, Options())
     views = spec(definitions, dg.AssetKey(["cassandra", "ecommerce", "page_views"]))
-    assert "Not loaded into warehouse: counter" in str(views.description)
+    assert "Not loaded into warehouse: its counters began" in str(views.description)
     assert ["warehouse", "ecommerce", "page_views"] not in [s.key.path for s in definitions.resolve_all_asset_specs()]
 
 
