@@ -27,7 +27,7 @@ from cdc_pipeline.decode import DecodedBatch, Decoder
 from cdc_pipeline.dlq import Seal, digest
 from cdc_pipeline.errors import CdcError, RowsRefused
 from cdc_pipeline.fitting import Fitter
-from cdc_pipeline.following import LogReader
+from cdc_pipeline.following import LaneReads, LogReader
 from cdc_pipeline.history import ShardSchema
 from cdc_pipeline.load import Sink
 from cdc_pipeline.loaded import LoadedTables
@@ -178,6 +178,11 @@ class LaneRunner:
     def _stand(self, position: Position) -> None:
         """Takes the schema of a place, and prepares its tables."""
         self._schema = self._places.at(position)
+        self._tables.stand(
+            LaneReads(self.source, position, lambda: self._trying(lambda: self.sink.segments(self.lane)))
+        )
+        for problem in self._tables.unseen(self._schema):
+            self._problem(problem)
         self._use(self._schema)
         self._ready.clear()
         self._prepare(self._tables.of(self._schema))
