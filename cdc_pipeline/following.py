@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from cdc_pipeline.capture import SegmentState, ShardLog
 from cdc_pipeline.capture.loss import Seen
@@ -36,6 +37,27 @@ class _Open:
     inode: int
     end: int
     reading: SegmentReading
+
+
+class LaneReads:
+    """Whether a lane at a position has read a segment, as `read` says when it is asked, or will read it."""
+
+    def __init__(self, source: ShardLog, position: Position, read: Callable[[], Collection[str]]) -> None:
+        self._source = source
+        self._position = position
+        self._read = read
+
+    @cached_property
+    def _known(self) -> tuple[frozenset[str], Position]:
+        """The segments read or ahead, and the youngest at hand: all behind that one will be read."""
+        names = [segment.path.name for segment in self._source.segments()]
+        ahead = [name for name in names if Position(name, 0) >= Position(self._position.segment, 0)]
+        youngest = max((Position(name, 0) for name in names), default=Position(self._position.segment, 0))
+        return frozenset([*self._read(), *ahead]), youngest
+
+    def __call__(self, segment: str) -> bool:
+        names, youngest = self._known
+        return segment in names or Position(segment, 0) > youngest
 
 
 class LogReader:

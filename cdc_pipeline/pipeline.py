@@ -28,7 +28,7 @@ from cdc_pipeline.decode import DecodedBatch, Decoder
 from cdc_pipeline.dlq import Seal, digest
 from cdc_pipeline.errors import CdcError, LogGone, RowsRefused
 from cdc_pipeline.fitting import Fitter
-from cdc_pipeline.following import LogReader
+from cdc_pipeline.following import LaneReads, LogReader
 from cdc_pipeline.history import ShardSchema
 from cdc_pipeline.load import Sink
 from cdc_pipeline.loaded import LoadedTables
@@ -200,9 +200,15 @@ class LaneRunner:
     def _stand(self, position: Position) -> None:
         """Takes the schema of a place, and prepares its tables."""
         self._schema = self._places.at(position)
+        self._tables.stand(LaneReads(self.source, position, self._segments_read))
+        for problem in self._tables.unseen(self._schema):
+            self._problem(problem)
         self._use(self._schema)
         self._ready.clear()
         self._prepare(self._tables.of(self._schema))
+
+    def _segments_read(self) -> frozenset[str]:
+        return self._trying(lambda: self.sink.segments(self.lane))
 
     def _use(self, schema: Schema) -> None:
         for problem in self._places.problems:
@@ -246,7 +252,7 @@ class LaneRunner:
 
     def _catch_up(self, tables: Collection[uuid.UUID], until: Position) -> None:
         """Loads what the log at hand holds, up to a place, of tables whose CDC was switched on there."""
-        read = {*self._trying(lambda: self.sink.segments(self.lane)), until.segment}
+        read = {*self._segments_read(), until.segment}
         for segment in self.source.segments():
             name = segment.path.name
             for decoded in self._again(segment, tables) if name in read and Position(name, 0) < until else ():

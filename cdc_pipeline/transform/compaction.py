@@ -48,6 +48,12 @@ class Cells:
     value: pa.Array
     source: Longs
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> Cells:
+        """Those that are marked."""
+        at = np.flatnonzero(kept)
+        arrays = (_taken(self.path, at), _taken(self.value, at))
+        return Cells(self.row[at], self.column[at], self.ts[at], self.x[at], *arrays, self.source[at])
+
 
 @dataclass(frozen=True)
 class ColumnDeletions:
@@ -170,6 +176,9 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
     row_of = np.full(rows.num_rows, -1, np.int64)
     row_of[chosen] = merged_row
     shared = np.bincount(merged_row, minlength=count) > 1
+    winners = _winners(cells, row_of, shared)
+    if table.is_counter and shared.any():
+        winners = winners.only(undominated(winners.row, winners.column, winners.ts, winners.path))
     return Rows(
         keys=tuple(_taken(rows.column(f"key{i}"), source) for i in range(len(table.partition_key))),
         clustering=tuple(
@@ -178,7 +187,7 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
         live_ts=live_ts,
         live_x=live_x,
         del_ts=del_ts,
-        cells=_winners(cells, row_of, shared, by_clock=table.is_counter),
+        cells=winners,
         deletions=_column_deletions(cells, row_of),
         source=source,
         shared=chosen[shared[merged_row]],
@@ -242,18 +251,14 @@ def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) ->
     return live_ts, live_x
 
 
-def _winners(cells: _CellColumns, row_of: Longs, shared: npt.NDArray[np.bool_], *, by_clock: bool) -> Cells:
+def _winners(cells: _CellColumns, row_of: Longs, shared: npt.NDArray[np.bool_]) -> Cells:
     """The cells that win: all of a row that was not merged with others, for a mutation holds each cell once."""
     row = row_of[cells.row]
     here = (cells.kind != CellKind.COLUMN_DELETION) & (row >= 0)
     if shared.any():
         rivals = np.flatnonzero(here & shared[row])
         here[rivals] = False
-        winners = _greatest(cells, row, rivals)
-        if by_clock:  # of a counter's shards
-            paths = cells.path.take(pa.array(winners))
-            winners = winners[undominated(row[winners], cells.column[winners], cells.ts[winners], paths)]
-        here[winners] = True
+        here[_greatest(cells, row, rivals)] = True
     picked = np.flatnonzero(here)
     return Cells(
         row=row[picked],

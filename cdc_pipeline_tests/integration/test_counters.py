@@ -171,6 +171,29 @@ def test_a_shard_that_does_not_know(recording: Recording, make_pg_database: Make
         assert unequal(project, recording, conninfo, LOADED) == []
 
 
+def test_a_lane_that_begins_later(open_recording: Open, make_pg_database: MakeDatabase, tmp_path: Path) -> None:
+    """A destination that is added when the segment of the CREATE is gone does not load what the other goes on with."""
+    recording, name = open_recording("shop-directio-5.0"), "ecommerce.page_views"
+    raw = tmp_path / "cdc_raw"
+    shutil.copytree(recording.main.path, raw)
+    first, schema = recording.main.segments()[0].name, recording.path / "schema.json"
+    conninfo = make_pg_database()
+    with Workspace(tmp_path, raw, schema, conninfo, masked=False).project() as project:
+        assert drained(project).result.changes[name] > 20
+    (raw / first).unlink()
+    with Workspace(tmp_path, raw, schema, conninfo, masked=False).project() as project:
+        assert name in {table.full_name for table, _ in drained(project).loaded}
+        assert unequal(project, recording, conninfo, [name]) == []
+    for _ in range(2):
+        with Workspace(tmp_path, raw, schema, later := make_pg_database(), masked=False).project() as project:
+            for _ in range(2):
+                runner = drained(project)
+                assert name not in {table.full_name for table, _ in runner.loaded}
+            (problem,) = [one for one in runner.result.problems if "counters" in one]
+            assert problem.startswith(f"table {name}: not loaded, its counters began in a segment that this lane has")
+            assert rows(later, "SELECT to_regclass('ecommerce.page_views')") == [(None,)]
+
+
 def test_check_and_plan_say_why(
     recording: Recording, make_pg_database: MakeDatabase, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
