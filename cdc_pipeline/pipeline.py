@@ -94,7 +94,11 @@ class LaneRunner:
         gone = removed_unread(self.source, position)
         if not gone:
             return
-        what = f"{len(gone)} segments from {gone[0]} on left the archive" if len(gone) > 1 else f"{gone[0]} left the archive"
+        what = (
+            f"{len(gone)} segments from {gone[0]} on left the archive"
+            if len(gone) > 1
+            else f"{gone[0]} left the archive"
+        )
         if position == START:
             self._problem(f"lane {self.lane}: begins without what was written before: {what}")
             return

@@ -1,4 +1,4 @@
-"""A server that is killed, stops or crashes while a lane loads, and comes back: everything is there, and counted once."""
+"""A server that is killed, stops or crashes while a lane loads, and comes back: all is there, and counted once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import OffsetConflict
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline_tests.chaos.workload import Site
-from cdc_pipeline_tests.integration.workspace import drained, lane, offset
+from cdc_pipeline_tests.integration.workspace import lane, offset
 
 MakeDatabase = Callable[[], str]
 

@@ -42,7 +42,8 @@ class CellArrays:
         for row, ts, x, source, path, value in zip(*numbers, paths, values, strict=True):
             try:
                 sorted_path = self.kind.path(path or b"")
-                shown = None if x == TOMBSTONE else self.kind.fragment(path or b"", value or b"").encode()
+                text = None if x == TOMBSTONE else self.kind.fragment(path or b"", value or b"")
+                shown = None if text is None else text.encode()
                 record = _cell(sorted_path, ts, x, value, shown)
             except Unfit as error:
                 self._fail(source, str(error))
