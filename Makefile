@@ -35,7 +35,7 @@ test: setup  ## all tests that need Python and a C compiler only
 test-live: setup  ## random schemas and statements on live Cassandra nodes; needs a JDK 17 and Maven, or Docker
 	$(BIN)/python -m pytest -m live cdc_pipeline_tests/live $(ARGS)
 
-test-long: setup  ## more of the same: a thousand dropped bits in each recording
+test-long: setup  ## more of the same: dropped bits, kills (CDC_CHAOS_KILLS), histories (CDC_CASES), recordings (CDC_RECORDINGS=FOLDER)
 	$(BIN)/python -m pytest -m long -n 2 --dist worksteal $(ARGS)
 
 fuzz: setup  ## each fuzzer of the decoder for MINUTES (10)

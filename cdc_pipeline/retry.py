@@ -49,10 +49,12 @@ class Retry:
             while (left := ends - time.monotonic()) > 0 and not should_stop():
                 time.sleep(min(left, _LOOK_SECONDS))
 
-        enough = tenacity.stop_never if self.attempts is None else tenacity.stop_after_attempt(self.attempts)
+        def is_enough(state: tenacity.RetryCallState) -> bool:
+            return should_stop() or (self.attempts is not None and state.attempt_number >= self.attempts)
+
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TransientSinkError),
-            stop=tenacity.stop_any(enough, lambda _: should_stop()),
+            stop=is_enough,
             wait=self._seconds,
             sleep=sleep,
             before_sleep=before_sleep,

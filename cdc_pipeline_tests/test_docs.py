@@ -46,3 +46,21 @@ def test_looking_into_a_segment(demo: Path) -> None:
     assert main(arguments) == 0
     assert run(first, demo) == shown.splitlines()
     assert run(second, demo)[-1].startswith("2  ")
+
+
+NAMED = re.findall(
+    r"`([\w/]+\.py)::(\w+)(?:\[([^\]]+)\])?`", (DOCS / "convergence.md").read_text(encoding="utf-8").replace("\n", " ")
+)
+
+
+@pytest.mark.parametrize(("file", "name", "case"), NAMED, ids=[f"{n} {c}".strip() for _, n, c in NAMED])
+def test_convergence_names_tests_that_are_there(file: str, name: str, case: str) -> None:
+    """Each line of convergence.md that says which test shows it names one that exists."""
+    source = (Path(__file__).parent / file).read_text(encoding="utf-8")
+    assert re.search(rf"^ *def {name}\(", source, flags=re.MULTILINE)
+    assert not case or f'"{case}"' in source
+
+
+def test_convergence_names_many_tests() -> None:
+    """The names are found where they stand."""
+    assert len(NAMED) > 40

@@ -140,8 +140,8 @@ class Sink(Protocol):
         ...
 
     def refusal(self, batch: Encoded) -> str | None:
-        """Why the server would not take a batch, in its own code (`SQLSTATE 54000`); None: it would. Tried, and rolled back.
-        May be repeated."""
+        """Why the server would not take a batch, in its own code (`SQLSTATE 54000`); None: it would. Tried, and rolled
+        back. May be repeated."""
         ...
 
     def dead_letter_counts(self) -> list[DeadLetterCount]:

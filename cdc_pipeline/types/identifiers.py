@@ -35,11 +35,5 @@ def inet_json(value: bytes) -> str:
     return f'"{inet_text(value)}"'
 
 
-def inet_whole(value: bytes) -> str:
-    """An address as a string that no other address has: an IPv4-mapped one keeps its prefix, as two keys of a map may
-    differ in it alone."""
-    return f'"::ffff:{inet_text(value)}"' if len(value) == 16 and value.startswith(_MAPPED_IPV4) else inet_json(value)
-
-
 register("uuid", "timeuuid", "LexicalUUIDType", cassandra=Printer(uuid_json))
-register("inet", cassandra=Printer(inet_json), destination=inet_whole)
+register("inet", cassandra=Printer(inet_json))

@@ -91,14 +91,16 @@ def test_a_paused_writer_comes_back(site: Site, make_pg_database: MakeDatabase, 
 def test_a_successor_says_that_it_waits(
     site: Site, make_pg_database: MakeDatabase, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A writer that is paused in its transaction holds the lane; whoever claims it waits with a word, not in silence."""
+    """A writer that is paused in its transaction holds the lane; whoever claims it waits, and says so."""
     conninfo = make_pg_database()
-    with Paused(site.workspace(conninfo).write(), "fenced", 2) as zombie:
-        with site.workspace(conninfo, "successor").project() as project:
-            timer = threading.Timer(6, zombie.kill)
-            timer.start()
-            state = offset(drained(project))
-            timer.join()
+    with (
+        Paused(site.workspace(conninfo).write(), "fenced", 2) as zombie,
+        site.workspace(conninfo, "successor").project() as project,
+    ):
+        timer = threading.Timer(6, zombie.kill)
+        timer.start()
+        state = offset(drained(project))
+        timer.join()
     assert (state.events_processed, state.epoch) == (site.changes, 2)
     assert "SQLSTATE 55P03" in capsys.readouterr().out
 

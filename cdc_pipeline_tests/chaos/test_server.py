@@ -1,4 +1,4 @@
-"""A server that is killed, stops or crashes while a lane loads, and comes back: everything is there, and counted once."""
+"""A server that is killed, stops or crashes while a lane loads, and comes back: all is there, and counted once."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ SOURCE = "source: {shards: {n1: {directory: d}}, schema: {file: s}}\n"
         ("a: 1\na: 2\n", "line 2, column 1: expected YAML, found: the key a a second time"),
         ("a: \x07\n", "expected YAML, found a character that is not allowed in it"),
         (MINIMAL + "masks: {}\n", "masks: unknown key, expected one of source, destinations, masking, batch, retry, "
-         "metrics; did you mean masking?"),
+         "tombstone_retention, metrics; did you mean masking?"),
         (MINIMAL.replace("host:", "hots:"), "destinations.warehouse.hots: unknown key, expected one of *"
          "; did you mean host?"),
         (MINIMAL.replace("host:", "zzzz:"), "destinations.warehouse.zzzz: unknown key, expected one of *"),

@@ -47,12 +47,14 @@ class Recorded:
         if self.recording.keystore is not None:
             (self._folder / "key.hex").write_text(self.recording.keystore["AES key (hex)"])
             source["encryption"] = {"key": {"file": str(self._folder / "key.hex")}}
-        settings = {"source": source, "batch": {"rows": _ROWS}, "retry": {"attempts": 20, "wait": 0.02, "max_wait": 0.1}}
+        settings = {
+            "source": source,
+            "batch": {"rows": _ROWS},
+            "retry": {"attempts": 20, "wait": 0.02, "max_wait": 0.1},
+        }
         path = next(iter(self._shards.values()))["directory"]
         conninfo = self._make_database()
-        return Workspace(
-            self._folder / name, Path(path), self._schema, conninfo, False, {"profile": "exact"}, settings
-        )
+        return Workspace(self._folder / name, Path(path), self._schema, conninfo, False, {"profile": "exact"}, settings)
 
     def assert_truth(self, drained: Sequence[LaneRunner], conninfo: str) -> int:
         """Every table that has a truth and is loaded has its rows and no others; returns how many rows."""

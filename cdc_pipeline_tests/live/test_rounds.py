@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from cdc_pipeline.change import START
+from cdc_pipeline.project import Project
+from cdc_pipeline_tests.integration.recorded import shuffled
+from cdc_pipeline_tests.integration.truth import parity
+from cdc_pipeline_tests.integration.workspace import Workspace, drained
 from cdc_pipeline_tests.live import oracle
 from cdc_pipeline_tests.live.follow import FENCE
 from cdc_pipeline_tests.live.rounds import LiveNode, Round
@@ -23,9 +29,9 @@ STATEMENTS = int(os.environ.get("CDC_LIVE_STATEMENTS") or 400)
 MOST_REFUSED = 0.05
 
 
-def test_round(node: LiveNode, seed: int, tmp_path: Path) -> None:
+def test_round(node: LiveNode, seed: int, tmp_path: Path, make_pg_database: Callable[[], str]) -> None:
     """What is decoded live equals Cassandra's own reader line by line, so does the command's dump of all of it, and
-    merged it equals what `SELECT` answers."""
+    merged it equals what `SELECT` answers; so does a PostgreSQL that it was loaded into, in whatever order."""
     sent, refused = node.client.sent, len(node.client.refused)
     this = node.run(seed, STATEMENTS)
     assert this.refused - refused <= MOST_REFUSED * (this.sent - sent), node.client.refused[-10:]
@@ -33,6 +39,7 @@ def test_round(node: LiveNode, seed: int, tmp_path: Path) -> None:
     followed_equals_live(node, this)
     command_equals_oracle(node, this, tmp_path)
     merged_equals_select(node, this)
+    loaded_equals_select(node, this, tmp_path, make_pg_database)
 
 
 def live_equals_oracle(node: LiveNode, this: Round, folder: Path) -> None:
@@ -86,4 +93,36 @@ def merged_equals_select(node: LiveNode, this: Round) -> None:
         answer = comparable(table, selected(node.client, table))
         assert comparable(table, merged(table, changes)) == answer, table.full_name
         compared += len(answer)
+    assert compared
+
+
+def loaded_equals_select(node: LiveNode, this: Round, folder: Path, make_database: Callable[[], str]) -> None:
+    """Through the whole pipeline: from the first schema and the log alone, in the log's order, and then its
+    micro-batches shuffled and tripled into another database."""
+    rng = random.Random(this.keyspace)
+    settings = {"source": {"tables": [f"{this.keyspace}.*"]}, "batch": {"rows": rng.choice((20, 100, 1000))}}
+
+    def project(name: str, conninfo: str) -> Project:
+        first = this.phases[0].schema
+        return Workspace(
+            folder / name, node.files.cdc_raw, first, conninfo, False, {"profile": "exact"}, settings
+        ).project()
+
+    forward, elsewhere = make_database(), make_database()
+    with project("forward", forward) as one, project("shuffled", elsewhere) as other:
+        runner = drained(one)
+        shuffled(other, [runner], rng, 3)
+        assert not runner.result.parked_by_table
+        compared = 0
+        loaded = {table.id: masks for table, masks in runner.loaded}
+        for table in this.kept_tables():
+            if table.is_counter:
+                continue
+            answer = selected(node.client, table)
+            as_of = dt.datetime.now(dt.UTC).isoformat()
+            for conninfo in (forward, elsewhere):
+                found = parity(runner, conninfo, loaded[table.id], answer, as_of)
+                differs = (table.full_name, found.missing[:2], found.extra[:2])
+                assert differs == (table.full_name, (), ()), (this.keyspace, conninfo == forward)
+            compared += len(answer)
     assert compared

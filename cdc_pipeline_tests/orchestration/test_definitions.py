@@ -85,9 +85,9 @@ def test_nothing_runs_unasked(definitions: dg.Definitions) -> None:
 
 
 def test_the_jobs(definitions: dg.Definitions) -> None:
-    """A drain per destination, reload, preparation, audit."""
+    """A drain per destination, reload, preparation, purge, audit."""
     names = {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert names == {"drain_warehouse_job", "segment_reload", "prepare_tables", "audit"}
+    assert names == {"drain_warehouse_job", "segment_reload", "prepare_tables", "purge_tombstones", "audit"}
 
 
 def test_the_reload_shows_its_ops(definitions: dg.Definitions) -> None:

@@ -21,8 +21,8 @@ _DEFAULTS = {
 """A server that vanished without a word is noticed within a minute, not within the kernel's two hours."""
 
 LONGEST_PAUSE = "60s"
-"""How long a process may pause inside a transaction: then the server ends its session, and with it its hold of the lane,
-so that a writer that was suspended, or whose machine vanished, does not keep its successor waiting."""
+"""How long a process may pause inside a transaction: then the server ends its session, and with it its hold of the
+lane, so that a writer that was suspended, or whose machine vanished, does not keep its successor waiting."""
 
 _PAUSE = """
 SELECT set_config('idle_in_transaction_session_timeout', %s, false)

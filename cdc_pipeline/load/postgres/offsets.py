@@ -71,8 +71,8 @@ def read(connection: Connection, lane: Lane) -> LaneState | None:
 
 
 def fence(connection: Connection, held: LaneState, position: Position) -> LaneState | None:
-    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on, `OffsetConflict`
-    when they went back.
+    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on,
+    `OffsetConflict` when they went back.
 
     A row that stands at `position` under our epoch was moved there by our own transaction, whose reply was lost: it is
     returned. That transaction may still be about to commit when we are back: its lock is not waited for but tried

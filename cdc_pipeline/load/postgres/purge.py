@@ -37,7 +37,7 @@ WHERE p.oid IS NOT NULL
 
 
 def purge(connection: Connection, plan: TablePlan, retention: float) -> Purged:
-    """One pass over a table; what was seen dead, or applied, more than `retention` seconds ago goes. May be repeated."""
+    """One pass over a table: what was seen dead, or applied, over `retention` seconds ago goes. May be repeated."""
     done = Purged(plan.table.full_name, retention)
     states = [(plan.state, plan.regular, True)] + ([(plan.static_state, plan.static, False)] if plan.static else [])
     for table, values, has_liveness in states:

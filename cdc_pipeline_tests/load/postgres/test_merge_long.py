@@ -43,9 +43,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> None:
 @seed(SEED)
 @given(data=st.data())
 @thousands
-def test_any_order_gives_cassandras_answer(
-    new_database: Callable[[], str], data: st.DataObject, profile: str
-) -> None:
+def test_any_order_gives_cassandras_answer(new_database: Callable[[], str], data: st.DataObject, profile: str) -> None:
     """Shuffled, repeated and cut at random, the view equals the order-free reference."""
     history = data.draw(histories())
     with Destination(new_database(), (history.table,), profile=profile).prepare() as destination:

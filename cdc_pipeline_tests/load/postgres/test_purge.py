@@ -38,9 +38,7 @@ def there(pg_database: str) -> Iterator[Destination]:
 
 def value(number: int, ts: int, *, expires: int | None = None, clustering: tuple[bytes, ...] = ROW) -> Change:
     """An INSERT of `v`."""
-    return Change(
-        KEY, clustering, (Cell("v", ts, int_bytes(number), expires=expires),), live=ts, live_expires=expires
-    )
+    return Change(KEY, clustering, (Cell("v", ts, int_bytes(number), expires=expires),), live=ts, live_expires=expires)
 
 
 def later(there: Destination, days: float) -> None:
@@ -68,7 +66,9 @@ def kept(there: Destination, name: str = "ks.t") -> int:
 
 def test_an_old_recording_is_not_purged_at_once(there: Destination) -> None:
     """A deletion of twenty years ago that is applied now is as young as its application."""
-    there.load(batch(OF, [value(1, 5), Change(KEY, ROW, deleted=9), Change(KEY, kind=RowKind.RANGE, deleted=9, bounds=ALL)]))
+    there.load(
+        batch(OF, [value(1, 5), Change(KEY, ROW, deleted=9), Change(KEY, kind=RowKind.RANGE, deleted=9, bounds=ALL)])
+    )
     assert purged(there) == (0, 0, 0, 1)
     assert purged(there) == (0, 0, 0, 0)
     later(there, 9.9)
@@ -168,7 +168,12 @@ def test_names_with_percent_signs(there: Destination) -> None:
 
 def test_a_column_that_this_schema_does_not_know(there: Destination) -> None:
     """What another lane, further on in its log, has written to a new column is not taken for nothing."""
-    wider = table("t", clustering=[("ck", "int")], static=[("s", "int")], regular=[("v", "int"), ("m", "map<text, int>"), ("z", "int")])
+    wider = table(
+        "t",
+        clustering=[("ck", "int")],
+        static=[("s", "int")],
+        regular=[("v", "int"), ("m", "map<text, int>"), ("z", "int")],
+    )
     with Destination(there.conninfo, (wider,)).prepare() as ahead:
         ahead.load(batch(wider, [Change(KEY, ROW, (Cell("z", 5, int_bytes(1)),))]))
     assert purged(there) == (0, 0, 0, 0)

@@ -74,7 +74,9 @@ def test_read_only(there: Destination) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "state"), [("lock_timeout=50ms", "55P03"), ("statement_timeout=50ms", "57014")], ids=["lock", "statement"]
+    ("setting", "state"),
+    [("lock_timeout=50ms", "55P03"), ("statement_timeout=50ms", "57014")],
+    ids=["lock", "statement"],
 )
 def test_timeouts(there: Destination, admin: psycopg.Connection, setting: str, state: str) -> None:
     """A timeout that the operator set is worth another try: the lock may be free then."""
