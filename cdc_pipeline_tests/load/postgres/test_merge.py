@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import HealthCheck, Phase, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from cdc_pipeline.change import Bound, RowKind
@@ -102,9 +102,11 @@ def test_masked_columns_answer_too(
     """With keys, statics, elements and values masked, the view equals the reference seen through the masks.
 
     Times are distinct: two live writes of one microsecond in different batches are ordered by their masks.
-    Clustering columns stay in the clear, so that no range is parked.
+    Clustering columns stay in the clear, so that no range is parked. The decimals 1.0 and 1.00 are one element of a set
+    to Cassandra, and have two masks (docs/convergence.md).
     """
     history = data.draw(histories(distinct_times=True))
+    assume(not any(column.type.multi_cell and "decimal" in column.type.cql for column in history.table.values))
     ring = KeyRing.generate(tmp_path_factory.mktemp("keys") / "keys.json")
     rules = MaskingRules(pii_fields=("p0", "r0", "s1"), phi_fields=("r1", "r2", "s0"))
     with Destination(new_database(), (history.table,), rules, ring).prepare() as destination:
