@@ -57,7 +57,9 @@ dev: setup  ## the Dagster UI on the demo project
 bench: setup  ## measure decoding (beside Cassandra's own reader, where JDK and Maven are), following and loading
 	@$(BIN)/python -m cdc_pipeline_tests.benchmarks.decode
 	@$(BIN)/cdc-pipeline bench live
+	@$(BIN)/cdc-pipeline bench live --into postgres --rate 50
 	@$(BIN)/cdc-pipeline bench load postgres
+	@$(BIN)/python -m cdc_pipeline_tests.benchmarks.load
 
 lock: setup  ## write .ci/constraints.txt anew (uv, from PyPI)
 	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-header \

@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
@@ -55,12 +56,17 @@ class Fitter:
         self._masks = masks
         self._sink = sink
         self._seal = seal
+        self._lock = Lock()
 
     def prepare(self, decoded: DecodedBatch, *, probing: bool = False) -> Prepared:
         """All tables of a micro-batch. `probing` asks the server which rows it refuses, after it refused some.
 
-        The counts must come out even, before any offset moves: decoded = applied + parked.
+        The counts must come out even, before any offset moves: decoded = applied + parked. One thread at a time.
         """
+        with self._lock:
+            return self._prepare(decoded, probing=probing)
+
+    def _prepare(self, decoded: DecodedBatch, *, probing: bool) -> Prepared:
         letters = [self._damaged(decoded, damage) for damage in decoded.damage]
         prepared = Prepared(
             position=decoded.position,

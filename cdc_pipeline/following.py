@@ -39,7 +39,10 @@ class _Open:
 
 
 class LogReader:
-    """Reads a shard's log in order. `tell` gets sentences about what could not be read, some more than once."""
+    """Reads a shard's log in order. `tell` gets sentences about what could not be read, some more than once.
+
+    `alter` is applied to each batch; benchmarks make other changes of recorded ones.
+    """
 
     def __init__(self, source: ShardLog, decoder: Decoder, tell: Callable[[str], None]) -> None:
         self.source = source
@@ -48,6 +51,7 @@ class LogReader:
         self._seen = Seen()
         self._missing: _Missing | None = None
         self._open: _Open | None = None
+        self.alter: Callable[[DecodedBatch], DecodedBatch] = lambda batch: batch
 
     def new(self, position: Position) -> Iterator[DecodedBatch]:
         """The batches beyond a position that are durable now, in order; each ends at a position to go on from.
@@ -80,7 +84,7 @@ class LogReader:
         try:
             for batch in self._decode(segment, position):
                 position = batch.position
-                yield batch
+                yield self.alter(batch)
         except FileNotFoundError:
             moved = self.source.segment(name)
             try:

@@ -5,6 +5,8 @@ decode      segments to batches of changes, one per table; a micro-batch ends wh
 schema      what changed there is kept, and the destination's tables are made, before the place is passed (`history/`)
 fit         compact to one row per key, mask, type; what cannot go on is parked alone   (`fitting.py`)
 apply       rows + truncations + dead letters + offset in one transaction, retried while the server is down
+
+While one micro-batch is applied the next is decoded and fitted, in another thread (`ahead.py`).
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
 import structlog
 
+from cdc_pipeline.ahead import one_ahead
 from cdc_pipeline.capture import SegmentState, ShardLog
 from cdc_pipeline.change import START, Position
 from cdc_pipeline.decode import DecodedBatch, Decoder
@@ -65,7 +68,7 @@ class LaneRunner:
         self._tables = tables
         self._places = places
         self._schema = decoder.schema
-        self._log = LogReader(source, decoder, self._problem)
+        self.log = LogReader(source, decoder, self._problem)
         self._ready: set[tuple[Table, int]] = set()
         self._fitter = Fitter(lane, tables.masks, sink, seal)
         self._retry = retry or Retry()
@@ -93,18 +96,19 @@ class LaneRunner:
         """
         done = 0
         self._use(self._schema)  # a micro-batch that failed, or a backfill, may have left the decoder elsewhere
-        for segment in self._log.waiting(self.held.position):
+        for segment in self.log.waiting(self.held.position):
             if segment.path.name != self.held.position.segment:
                 self._places.begin(segment.path.name)
-            for decoded in self._log.read(segment, self.held.position):
-                if decoded.events or decoded.relearned:
-                    self._evolve(decoded)
-                if not decoded.relearned:
-                    self._commit(decoded)
-                    done += 1
-                self._schema = decoded.schema_behind
-                if should_stop():
-                    return done
+            with closing(one_ahead(self._fitted(segment), _alone)) as batches:
+                for decoded, prepared in batches:
+                    if decoded.events or decoded.relearned:
+                        self._evolve(decoded)
+                    if not decoded.relearned:
+                        self._commit(decoded, prepared or self._fitter.prepare(decoded))
+                        done += 1
+                    self._schema = decoded.schema_behind
+                    if should_stop():
+                        return done
         return done
 
     def backfill(self, segments: Iterable[SegmentState], tables: Collection[str] | None = None) -> LaneResult:
@@ -140,7 +144,12 @@ class LaneRunner:
             prepared, again, lambda p: self.sink.load(self.lane, p.batches, p.letters, p.position, p.truncations)
         )
 
-    def _commit(self, decoded: DecodedBatch) -> None:
+    def _fitted(self, segment: SegmentState) -> Generator[tuple[DecodedBatch, Prepared | None]]:
+        """What a segment brings from here on, fitted where the schema stays; runs in a thread of its own."""
+        for decoded in self.log.read(segment, self.held.position):
+            yield decoded, None if decoded.events or decoded.relearned else self._fitter.prepare(decoded)
+
+    def _commit(self, decoded: DecodedBatch, prepared: Prepared) -> None:
         """One micro-batch: all of it, or none."""
         held = self.held
 
@@ -149,7 +158,7 @@ class LaneRunner:
                 held, prepared.batches, prepared.letters, prepared.position, prepared.events, prepared.truncations
             )
 
-        self._write(self._fitter.prepare(decoded), lambda: decoded, apply)
+        self._write(prepared, lambda: decoded, apply)
 
     def _write(self, prepared: Prepared, again: Callable[[], DecodedBatch], write: Callable[[Prepared], None]) -> None:
         """Writes a micro-batch; rows that the server refuses are found and parked, and the others written."""
@@ -162,7 +171,7 @@ class LaneRunner:
 
     def close(self) -> None:
         """Gives back the segment that is open. May be repeated; the sink is its maker's."""
-        self._log.close()
+        self.log.close()
 
     # --- the schema of the place ---------------------------------------------------------------------------------
 
@@ -257,6 +266,12 @@ class LaneRunner:
             self.result.lag_seconds = max(0.0, time.time() - prepared.newest / 1e6)
         self._metrics.lane(destination, shard, lag=self.result.lag_seconds, rate=rate)
         self.on_commit(self)
+
+
+def _alone(fitted: tuple[DecodedBatch, Prepared | None]) -> bool:
+    """Whether tables change before the next micro-batch can be fitted, or none is at hand."""
+    decoded, _ = fitted
+    return bool(decoded.events) or decoded.relearned or decoded.last
 
 
 def _only(decoded: DecodedBatch, tables: Collection[str] | None) -> DecodedBatch:

@@ -1,4 +1,4 @@
-"""`bench live`: how long after its index update a change is decoded, beside a process that writes."""
+"""`bench live`: how long after its index update a change is decoded, or to be seen, beside a process that writes."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import typer
 
 from cdc_pipeline.capture import ShardLog, watching
 from cdc_pipeline.capture.listing import segment_files
 from cdc_pipeline.capture.watch import POLL_SECONDS
-from cdc_pipeline.change import START, parse_segment_name
+from cdc_pipeline.change import START, Position, parse_segment_name
 from cdc_pipeline.cli.app import JsonOption, output
-from cdc_pipeline.cli.bench import Directory, SchemaFile, _beside, _recording, _show, bench_app
+from cdc_pipeline.cli.bench import Directory, SchemaFile, bench_app, beside, recording, show
+from cdc_pipeline.cli.loading import settings
 from cdc_pipeline.decode import Decoder
-from cdc_pipeline.errors import CdcError
+from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.following import LogReader
+from cdc_pipeline.offsets import Lane
+from cdc_pipeline.pipeline import LaneRunner
+from cdc_pipeline.project import Project
 from cdc_pipeline.schema import SYSTEM_KEYSPACES, load_schema
 
-Decoded = dict[int, tuple[list[int], list[int]]]
+Reached = dict[int, tuple[list[int], list[int]]]
 """By segment id: positions reached, and the clock at each (monotonic, ns)."""
 
 
@@ -35,25 +39,35 @@ def bench_live(
     seconds: Annotated[float, typer.Option(help="How long is written.", min=1)] = 10.0,
     mutations: Annotated[int, typer.Option(help="Mutations between two index updates.", min=1)] = 20,
     polling: Annotated[bool, typer.Option("--polling", help="Without the kernel's notifications.")] = False,
+    into: Annotated[str | None, typer.Option(help="postgres: until it is committed there.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Follows a segment while another process writes real mutations; latency from the index update to decoded columns.
 
+    With `--into postgres` to the answer to the commit, when everyone sees the change, in a new embedded server.
+
     Example: `cdc-pipeline bench live data/cdc_raw --rate 100`
     """
-    directory = directory or _recording()
-    decoder = Decoder(load_schema(schema or _beside(directory)), lambda table: table.keyspace not in SYSTEM_KEYSPACES)
+    if into not in (None, "postgres"):
+        raise ConfigurationError(f"expected destination postgres, found {into}")
+    directory = directory or recording()
     segment = max(segment_files([directory]), key=lambda path: path.stat().st_blocks)
-    with tempfile.TemporaryDirectory(prefix="cdc-bench-") as folder:
-        arguments = [str(segment), folder, str(rate), str(seconds), str(mutations)]
-        cpu = time.process_time()
-        written, decoded, count = _run(arguments, Path(folder), decoder, seconds + 30, polling)
-        cpu = time.process_time() - cpu
-    latencies = sorted(_latencies(written, decoded))
-    _show(
+    with tempfile.TemporaryDirectory(prefix="cdc-bench-") as root:
+        folder = Path(root, "live")
+        folder.mkdir()
+        source = ShardLog("live", folder, poll_seconds=POLL_SECONDS if polling else None)
+        follower = _Decoding if into is None else _Loading
+        arguments = [str(segment), str(folder), str(rate), str(seconds), str(mutations)]
+        with follower(source, schema or beside(directory), Path(root)) as following:
+            cpu = time.process_time()
+            written = _run(arguments, source, following, seconds + 30)
+            cpu = time.process_time() - cpu
+            reached, count = following.reached, following.mutations
+    latencies = sorted(_latencies(written, reached))
+    show(
         output(as_json),
         {
-            "benchmark": "live",
+            "benchmark": "live" if into is None else f"live into {into}",
             "index_updates": len(written),
             "mutations": count,
             "notified": not polling,
@@ -66,14 +80,76 @@ def bench_live(
     return 0
 
 
-def _run(
-    arguments: list[str], folder: Path, decoder: Decoder, seconds: float, polling: bool
-) -> tuple[list[tuple[int, int, int]], Decoded, int]:
-    """(what was written, when what was decoded, mutations)."""
-    source = ShardLog("bench", folder, poll_seconds=POLL_SECONDS if polling else None)
-    log = LogReader(source, decoder, lambda message: None)
-    decoded: Decoded = {}
-    position, count = START, 0
+class _Follower:
+    """Notes when what was written had been reached."""
+
+    def __init__(self, source: ShardLog, schema: Path, folder: Path) -> None:
+        self.reached: Reached = {}
+        self.mutations = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def step(self) -> None:
+        """Takes what is durable now."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Lets go of everything."""
+        raise NotImplementedError
+
+    def note(self, position: Position) -> None:
+        """All up to here is there."""
+        name = parse_segment_name(position.segment)
+        assert name is not None
+        places, clocks = self.reached.setdefault(name.id, ([], []))
+        places.append(position.offset)
+        clocks.append(time.monotonic_ns())
+
+
+class _Decoding(_Follower):
+    def __init__(self, source: ShardLog, schema: Path, folder: Path) -> None:
+        super().__init__(source, schema, folder)
+        decoder = Decoder(load_schema(schema), lambda table: table.keyspace not in SYSTEM_KEYSPACES)
+        self._log = LogReader(source, decoder, lambda message: None)
+        self._position = START
+
+    def step(self) -> None:
+        for batch in self._log.new(self._position):
+            self._position = batch.position
+            self.mutations += batch.mutations
+            self.note(batch.position)
+
+    def close(self) -> None:
+        self._log.close()
+
+
+class _Loading(_Follower):
+    def __init__(self, source: ShardLog, schema: Path, folder: Path) -> None:
+        super().__init__(source, schema, folder)
+        lane = Lane("live", source.name)
+        self._project = Project(settings(source.directory, schema, folder, [], [lane]))
+        self._runner = self._project.lane(lane)
+        self._runner.log.source = source
+        self._runner.on_commit = self._committed
+        self._runner.open("bench")
+
+    def step(self) -> None:
+        self._runner.drain()
+
+    def close(self) -> None:
+        self._project.close()
+
+    def _committed(self, runner: LaneRunner) -> None:
+        self.mutations = runner.result.mutations
+        self.note(runner.held.position)
+
+
+def _run(arguments: list[str], source: ShardLog, follower: _Follower, seconds: float) -> list[tuple[int, int, int]]:
+    """What was written while the follower followed."""
     ends = time.monotonic() + seconds
     command = [sys.executable, "-m", "cdc_pipeline.cli.bench_writer", *arguments]
     with tempfile.TemporaryFile("w+") as lines, subprocess.Popen(command, stdout=lines) as writer:
@@ -81,30 +157,22 @@ def _run(
             while writer.poll() is None:
                 if time.monotonic() > ends:
                     writer.kill()
-                for batch in log.new(position):
-                    position = batch.position
-                    count += batch.mutations
-                    name = parse_segment_name(batch.segment)
-                    assert name is not None
-                    places, clocks = decoded.setdefault(name.id, ([], []))
-                    places.append(batch.end)
-                    clocks.append(time.monotonic_ns())
+                follower.step()
                 changes.wait()
-        log.close()
         if writer.returncode:
             raise CdcError(f"the writing process ended with {writer.returncode}")
         lines.seek(0)
-        return [tuple(map(int, line.split())) for line in lines], decoded, count  # type: ignore[misc]
+        return [tuple(map(int, line.split())) for line in lines]  # type: ignore[misc]
 
 
-def _latencies(written: list[tuple[int, int, int]], decoded: Decoded) -> list[float]:
-    """Milliseconds of each index update until a batch reached its position."""
+def _latencies(written: list[tuple[int, int, int]], reached: Reached) -> list[float]:
+    """Milliseconds of each index update until its position was reached."""
     found = []
     for segment, place, clock in written:
-        places, clocks = decoded.get(segment, ([], []))
+        places, clocks = reached.get(segment, ([], []))
         at = bisect.bisect_left(places, place)
         if at == len(places):
-            raise CdcError(f"segment {segment}, position {place}: expected to be decoded, found it was not")
+            raise CdcError(f"segment {segment}, position {place}: expected to be reached, found it was not")
         found.append((clocks[at] - clock) / 1e6)
     return found
 

@@ -9,7 +9,7 @@ before masking.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, ChangeBatch, RowKind
 from cdc_pipeline.schema import Table
-from cdc_pipeline.types import clustering_key
+from cdc_pipeline.types.key_arrays import arranged, clustering_keys
 
 Longs = npt.NDArray[np.int64]
 
@@ -135,8 +135,11 @@ class _CellColumns:
         self.column = cells.column("column").to_numpy()
         self.ts = cells.column("ts").to_numpy()
         self.kind = cells.column("kind").to_numpy()
-        self.x = np.where(self.kind == CellKind.EXPIRING, expiring_x(_longs(cells, "local"), _longs(cells, "ttl")), 0)
+        self.x = np.zeros(len(self.kind), np.int64)
         self.x[self.kind == CellKind.TOMBSTONE] = TOMBSTONE_X
+        expiring = np.flatnonzero(self.kind == CellKind.EXPIRING)
+        if len(expiring):
+            self.x[expiring] = expiring_x(_longs(cells, "local")[expiring], _longs(cells, "ttl")[expiring])
         self.path = cells.column("path")
         self.value = cells.column("value")
 
@@ -159,18 +162,19 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
     np.maximum.at(del_ts, merged_row, rows.column("del_ts").to_numpy()[chosen])
     row_of = np.full(rows.num_rows, -1, np.int64)
     row_of[chosen] = merged_row
+    shared = np.bincount(merged_row, minlength=count) > 1
     return Rows(
-        keys=tuple(rows.column(f"key{i}").take(pa.array(source)) for i in range(len(table.partition_key))),
+        keys=tuple(_taken(rows.column(f"key{i}"), source) for i in range(len(table.partition_key))),
         clustering=tuple(
-            rows.column(f"ck{i}").take(pa.array(source)) for i in range(len(table.clustering) if clustered else 0)
+            _taken(rows.column(f"ck{i}"), source) for i in range(len(table.clustering) if clustered else 0)
         ),
         live_ts=live_ts,
         live_x=live_x,
         del_ts=del_ts,
-        cells=_winners(cells, row_of),
+        cells=_winners(cells, row_of, shared),
         deletions=_column_deletions(cells, row_of),
         source=source,
-        shared=chosen[np.bincount(merged_row, minlength=count)[merged_row] > 1],
+        shared=chosen[shared[merged_row]],
     )
 
 
@@ -179,31 +183,34 @@ def _identify(table: Table, rows: pa.RecordBatch, chosen: Longs, *, clustered: b
 
     Clustering values are compared as Cassandra sorts them: the decimals 1.0 and 1.00 are one row.
     """
-    take = pa.array(chosen)
-    parts = [rows.column(f"key{i}").take(take).to_pylist() for i in range(len(table.partition_key))]
+    if not len(chosen):
+        return chosen, chosen
+    parts = [_taken(rows.column(f"key{i}"), chosen) for i in range(len(table.partition_key))]
     if clustered and table.clustering:
-        values = [rows.column(f"ck{i}").take(take).to_pylist() for i in range(len(table.clustering))]
-        parts.append(_sort_bytes(table, zip(*values, strict=True)))
-    ordered = sorted(range(len(chosen)), key=list(zip(*parts, strict=True)).__getitem__) if len(chosen) else []
-    order = np.array(ordered, np.int64)
-    new = np.ones(len(order), bool)
-    for index in range(1, len(order)):
-        new[index] = any(part[ordered[index]] != part[ordered[index - 1]] for part in parts)
+        parts.append(_sort_bytes(table, [_taken(rows.column(f"ck{i}"), chosen) for i in range(len(table.clustering))]))
+    order, new = arranged(parts)
     merged = np.empty(len(order), np.int64)
     merged[order] = np.cumsum(new) - 1
     return merged, order[new]
 
 
-def _sort_bytes(table: Table, clusterings: Iterable[tuple[bytes | None, ...]]) -> list[bytes]:
+def _taken(array: pa.Array, at: Longs) -> pa.Array:
+    """The values at these places, which rise where they are all."""
+    if len(at) == len(array) and (at[1:] > at[:-1]).all():
+        return array
+    return array.take(pa.array(at))
+
+
+def _sort_bytes(table: Table, columns: Sequence[pa.Array]) -> pa.Array:
     """A row whose bytes are none of its types' is like no other: it fails where it is typed, and alone."""
-    encode = clustering_key([c.type for c in table.clustering], [c.descending for c in table.clustering])
-    found = []
-    for at, clustering in enumerate(clusterings):
-        try:
-            found.append(encode(clustering))
-        except ValueError:
-            found.append(b"\xff" + at.to_bytes(8, "big"))
-    return found
+    clustering = table.clustering
+    keys, bad = clustering_keys([c.type for c in clustering], [c.descending for c in clustering], columns)
+    if not bad.any():
+        return keys
+    found = keys.to_pylist()
+    for at in np.flatnonzero(bad).tolist():
+        found[at] = b"\xff" + at.to_bytes(8, "big")
+    return pa.array(found, pa.binary())
 
 
 def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) -> tuple[Longs, Longs]:
@@ -211,57 +218,62 @@ def _liveness(rows: pa.RecordBatch, chosen: Longs, merged: Longs, count: int) ->
     ts = rows.column("live_ts").to_numpy()[chosen]
     ttl = _longs(rows, "live_ttl")[chosen]
     x = np.where(ttl > 0, expiring_x(_longs(rows, "live_local")[chosen], ttl), 0)
-    order = np.lexsort((x, ts, merged))
     live_ts = np.full(count, NO_TIMESTAMP, np.int64)
     live_x = np.zeros(count, np.int64)
-    live_ts[merged[order]] = ts[order]  # the last of each merged row wins
-    live_x[merged[order]] = x[order]
+    if count < len(chosen):  # the last of each merged row wins
+        order = np.lexsort((x, ts, merged))
+        merged, ts, x = merged[order], ts[order], x[order]
+    live_ts[merged] = ts
+    live_x[merged] = x
     return live_ts, live_x
 
 
-def _winners(cells: _CellColumns, row_of: Longs) -> Cells:
-    chosen = np.flatnonzero((cells.kind != CellKind.COLUMN_DELETION) & (row_of[cells.row] >= 0))
-    row = row_of[cells.row[chosen]]
-    column, ts, x = cells.column[chosen], cells.ts[chosen], cells.x[chosen]
+def _winners(cells: _CellColumns, row_of: Longs, shared: npt.NDArray[np.bool_]) -> Cells:
+    """The cells that win: all of a row that was not merged with others, for a mutation holds each cell once."""
+    row = row_of[cells.row]
+    here = (cells.kind != CellKind.COLUMN_DELETION) & (row >= 0)
+    if shared.any():
+        rivals = np.flatnonzero(here & shared[row])
+        here[rivals] = False
+        here[_greatest(cells, row, rivals)] = True
+    picked = np.flatnonzero(here)
+    return Cells(
+        row=row[picked],
+        column=cells.column[picked],
+        ts=cells.ts[picked],
+        x=cells.x[picked],
+        path=_taken(cells.path, picked),
+        value=_taken(cells.value, picked),
+        source=cells.row[picked],
+    )
+
+
+def _greatest(cells: _CellColumns, row_of_cell: Longs, chosen: Longs) -> Longs:
+    """Of these cells the greatest of each (row, column, path)."""
+    row, column, ts, x = row_of_cell[chosen], cells.column[chosen], cells.ts[chosen], cells.x[chosen]
     path = _codes(cells.path.take(pa.array(chosen)))
     order = np.lexsort((x, ts, path, column, row))
     same = (np.diff(row[order]) == 0) & (np.diff(column[order]) == 0) & (np.diff(path[order]) == 0)
-    if same.any():
-        tied = same & (np.diff(ts[order]) == 0) & (np.diff(x[order]) == 0)
-        last = np.append(~same, True) if len(order) else np.empty(0, bool)
-        winners = order[last]
-        if tied.any():
-            winners = _break_ties(order, tied, last, chosen, cells.value)
-    else:
-        winners = order
-    picked = chosen[winners]
-    take = pa.array(picked)
-    return Cells(
-        row=row[winners],
-        column=column[winners],
-        ts=ts[winners],
-        x=x[winners],
-        path=cells.path.take(take),
-        value=cells.value.take(take),
-        source=cells.row[picked],
-    )
+    last = np.append(~same, True) if len(order) else np.empty(0, bool)
+    tied = same & (np.diff(ts[order]) == 0) & (np.diff(x[order]) == 0)
+    winners = _break_ties(order, tied, last, chosen, cells.value) if tied.any() else order[last]
+    return chosen[winners]
 
 
 def _break_ties(
     order: Longs, tied: npt.NDArray[np.bool_], last: npt.NDArray[np.bool_], chosen: Longs, value: pa.Array
 ) -> Longs:
     """The winners where the last of a group ties with those before it: the greatest bytes, unsigned."""
-    winners = []
-    for end in np.flatnonzero(last):
-        best = int(order[end])
-        at = int(end)
+    ends = np.flatnonzero(last)
+    winners: Longs = order[ends]
+    for group in np.flatnonzero(tied[np.maximum(ends - 1, 0)] & (ends > 0)):
+        at = int(ends[group])
         while at > 0 and tied[at - 1]:
             at -= 1
-            rival = int(order[at])
-            if (value[int(chosen[rival])].as_py() or b"") > (value[int(chosen[best])].as_py() or b""):
-                best = rival
-        winners.append(best)
-    return np.array(winners, np.int64)
+            rival, best = int(chosen[order[at]]), int(chosen[winners[group]])
+            if (value[rival].as_py() or b"") > (value[best].as_py() or b""):
+                winners[group] = order[at]
+    return winners
 
 
 def _codes(paths: pa.Array) -> Longs:

@@ -148,7 +148,7 @@ class _Work:
 
     def _cells(self, rows: Rows, cells: Cells) -> Cells:
         value, path = cells.value, cells.path
-        ids = _row_ids(rows)
+        ids: list[bytes] = []
         for index, column in enumerate(self.masks.table.value_columns):
             if column.name not in self.masks.decisions:
                 continue  # dropped: no destination loads it
@@ -158,6 +158,7 @@ class _Work:
             at = np.flatnonzero(cells.column == index)
             if not len(at):
                 continue
+            ids = ids or _row_ids(rows)
             work = _Column(column, masker, cells.source, cells.row, ids)
             if isinstance(column.type, SetType) and column.type.multi_cell:
                 path = self._replaced(path, at, work, column.type.element)

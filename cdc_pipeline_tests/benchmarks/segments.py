@@ -73,7 +73,9 @@ def _repeat(paths: list[Path], folder: Path, least_bytes: int) -> None:
             held += len(sections[taken]) + 8
             taken += 1
         segment_id = _FIRST_ID + number
-        en.write(folder, en.segment(sections[:taken], segment_id=segment_id), segment_id=segment_id)
+        written = en.write(folder, en.segment(sections[:taken], segment_id=segment_id), segment_id=segment_id)
+        index = written.with_name(written.name.replace(".log", "_cdc.idx"))
+        index.write_text(f"{written.stat().st_size}\nCOMPLETED")
         sections, number = sections[taken:], number + 1
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,15 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cdc_pipeline.errors import RowError, ValueOutOfRange
+from cdc_pipeline.load.postgres.copy_cy import encode_cells
 from cdc_pipeline.load.postgres.ddl import TOMBSTONE
+from cdc_pipeline.load.postgres.fields import Longs
 from cdc_pipeline.load.postgres.plan import ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType, Unfit
-from cdc_pipeline.transform import Cells
-
-Longs = npt.NDArray[np.int64]
-
-_BYTEA, _INT8, _TEXT = 17, 20, 25
-_NULL = struct.pack(">i", -1)
+from cdc_pipeline.transform import Cells, ColumnDeletions
+from cdc_pipeline.types.key_arrays import arranged
 
 
 @dataclass
@@ -32,54 +29,98 @@ class CellArrays:
     table: str
     failures: dict[int, RowError] = field(default_factory=dict)
 
-    def encode(self, cells: Cells, at: Longs, deleted: Mapping[int, int]) -> dict[int, bytes]:
-        """Merged row -> field, for the cells at these indexes, as `cdc.merge_cells` leaves them: by path, without
-        those that the column's deletion in this batch (merged row -> µs) covers."""
+    def encode(self, cells: Cells, at: Longs, deletions: ColumnDeletions) -> tuple[Longs, pa.BinaryArray]:
+        """(merged rows, rising; their fields) of the cells at these indexes, as `cdc.merge_cells` leaves them: by path,
+        without those that the column's deletion in this batch covers."""
+        at = _beyond(cells, at, deletions)
         take = pa.array(at)
-        paths, values = cells.path.take(take).to_pylist(), cells.value.take(take).to_pylist()
-        by_row: dict[int, dict[bytes, tuple[tuple[int, int, bytes], bytes]]] = {}
-        numbers = (cells.row[at].tolist(), cells.ts[at].tolist(), cells.x[at].tolist(), cells.source[at].tolist())
-        for row, ts, x, source, path, value in zip(*numbers, paths, values, strict=True):
-            try:
-                sorted_path = self.kind.path(path or b"")
-                record = self._cell(sorted_path, path or b"", ts, x, value)
-            except Unfit as error:
-                self._fail(source, str(error))
-            except ValueError:
-                self._fail(source, "bytes that are none of the type's")
-            else:
-                if ts <= deleted.get(row, ts - 1):
-                    continue
-                rank = (ts, x, value or b"")
-                known = by_row.setdefault(row, {}).setdefault(sorted_path, (rank, record))
-                if rank > known[0]:  # two serialized forms of one path, as 1.0 and 1.00
-                    by_row[row][sorted_path] = (rank, record)
-        head = struct.pack(">iiI", 1, 0, self.cell_oid)
-        return {
-            row: head + struct.pack(">ii", len(many), 1) + b"".join(many[path][1] for path in sorted(many))
-            for row, many in by_row.items()
-        }
+        raw, values = cells.path.take(take).fill_null(b""), cells.value.take(take)
+        paths = self._paths(raw)
+        texts = self._texts(raw, values, cells.x[at] != TOMBSTONE)
+        whole = np.ones(len(at), bool)
+        for cell, why in {**paths.unfit, **texts.unfit}.items():
+            whole[cell] = False
+            self._fail(int(cells.source[at[cell]]), why)
+        row, ts, x = cells.row[at], cells.ts[at], cells.x[at]
 
-    def _cell(self, sorted_path: bytes, path: bytes, ts: int, x: int, value: bytes | None) -> bytes:
-        text = None if x == TOMBSTONE else self.kind.fragment(path, value or b"")
-        record = b"".join(
-            (
-                struct.pack(">i", 5),
-                _field(_BYTEA, sorted_path),
-                struct.pack(">Iiq", _INT8, 8, ts),
-                struct.pack(">Iiq", _INT8, 8, x) if x else struct.pack(">I", _INT8) + _NULL,
-                _field(_BYTEA, value),
-                _field(_TEXT, None if text is None else text.encode()),
-            )
+        def rank(cell: int) -> tuple[int, int, bytes]:
+            return int(ts[cell]), int(x[cell]), values[cell].as_py() or b""
+
+        order = _greatest(np.flatnonzero(whole), row, paths.values, rank)
+        data, ends = encode_cells(order, row, paths.values, ts, x, values, texts.values, self.cell_oid)
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+        return np.unique(row[order]), pa.Array.from_buffers(pa.binary(), len(ends) - 1, buffers)
+
+    def _paths(self, raw: pa.BinaryArray) -> _Typed:
+        """How the paths sort."""
+        known = raw.dictionary_encode()
+        found = _typed([(self.kind.path, (path,)) for path in known.dictionary.to_pylist()])
+        unfit = {}
+        if found.unfit:
+            codes = enumerate(known.indices.to_pylist())
+            unfit = {cell: found.unfit[code] for cell, code in codes if code in found.unfit}
+        return _Typed(found.values.take(known.indices), unfit)
+
+    def _texts(self, paths: pa.BinaryArray, values: pa.BinaryArray, live: npt.NDArray[np.bool_]) -> _Typed:
+        """What stands in the view for each live cell."""
+        render = self.kind.fragment
+        return _typed(
+            [
+                (render, (path, value or b"")) if alive else None
+                for path, value, alive in zip(paths.to_pylist(), values.to_pylist(), live.tolist(), strict=True)
+            ]
         )
-        return struct.pack(">i", len(record)) + record
 
     def _fail(self, source: int, why: str) -> None:
         column = self.value.column
         self.failures[source] = ValueOutOfRange(f"{self.table}.{column.name}", column.type.cql, self.kind.sql, why)
 
 
-def _field(oid: int, raw: bytes | None) -> bytes:
-    if raw is None:
-        return struct.pack(">I", oid) + _NULL
-    return struct.pack(">Ii", oid, len(raw)) + raw
+@dataclass(frozen=True)
+class _Typed:
+    """A value per cell, and why some have none."""
+
+    values: pa.BinaryArray
+    unfit: dict[int, str]
+
+
+def _typed(calls: list[tuple[Callable[..., bytes | str | None], tuple[bytes, ...]] | None]) -> _Typed:
+    found: list[bytes | None] = []
+    unfit: dict[int, str] = {}
+    for at, call in enumerate(calls):
+        value: bytes | str | None = None
+        if call is not None:
+            try:
+                value = call[0](*call[1])
+            except Unfit as error:
+                unfit[at] = str(error)
+            except ValueError:
+                unfit[at] = "bytes that are none of the type's"
+        found.append(value.encode() if isinstance(value, str) else value)
+    return _Typed(pa.array(found, pa.binary()), unfit)
+
+
+def _beyond(cells: Cells, at: Longs, deletions: ColumnDeletions) -> Longs:
+    """The cells that the column's deletion does not cover."""
+    if not len(deletions.row) or not len(at):
+        return at
+    place = np.full(int(max(cells.row[at].max(), deletions.row.max())) + 1, -1, np.int64)
+    place[deletions.row] = np.arange(len(deletions.row))
+    covering = place[cells.row[at]]
+    return at[(covering < 0) | (cells.ts[at] > deletions.ts[covering])]
+
+
+def _greatest(cells: Longs, row: Longs, paths: pa.BinaryArray, rank: Callable[[int], tuple[int, int, bytes]]) -> Longs:
+    """These cells by row and path; of serialized forms of one path, as 1.0 and 1.00, the greatest."""
+    if not len(cells):
+        return cells
+    numbers = row[cells].astype(">i8").tobytes()
+    ends = pa.py_buffer(np.arange(len(cells) + 1, dtype=np.int32) * 8)
+    rows = pa.Array.from_buffers(pa.binary(), len(cells), [None, ends, pa.py_buffer(numbers)])
+    order, new = arranged([rows, paths.take(pa.array(cells))])
+    ordered: Longs = cells[order]
+    if new.all():
+        return ordered
+    begins = np.flatnonzero(new)
+    groups = np.split(ordered, begins[1:])
+    return np.array([max(group.tolist(), key=rank) for group in groups], np.int64)

@@ -178,8 +178,15 @@ def _create(table: str, columns: Sequence[str]) -> str:
 
 def unique_index(table: str, columns: Sequence[str]) -> str:
     """The one index of a state table. Nulls are not distinct: a key part may be an empty value of a typed column."""
-    name = names.quoted(table.split(".", 1)[1].strip('"').replace('""', '"')[:58] + ":key")
+    name = key_index(table).split(".", 1)[1]
     return f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({', '.join(columns)}) NULLS NOT DISTINCT"
+
+
+def key_index(table: str) -> str:
+    """The index of a state table, qualified and quoted."""
+    schema, name = table.split(".", 1)
+    plain = name.strip('"').replace('""', '"')
+    return f"{schema}.{names.quoted(f'{plain[:58]}:key')}"
 
 
 def _key_columns(key: KeyColumn) -> str:

@@ -6,30 +6,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP
 from cdc_pipeline.errors import RowError, ValueOutOfRange
 from cdc_pipeline.load.postgres.cells import CellArrays
-from cdc_pipeline.load.postgres.copy_cy import HEADER, TRAILER, encode_rows
+from cdc_pipeline.load.postgres.copy_cy import encode_copy
 from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
+from cdc_pipeline.load.postgres.fields import BinaryField, Field, Index, LongField, Longs
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType, Unfit, ValueType
-from cdc_pipeline.transform import MaskedBatch, RangeDeletion, Rows
-from cdc_pipeline.types import Scalar, clustering_key, range_bounds
+from cdc_pipeline.transform import ColumnDeletions, MaskedBatch, RangeDeletion, Rows
+from cdc_pipeline.types import CqlType, Scalar, clustering_key, range_bounds
+from cdc_pipeline.types.key_arrays import clustering_keys
 
-Longs = npt.NDArray[np.int64]
-CopyColumn = tuple[bytes, npt.NDArray[np.int32], npt.NDArray[np.uint8] | None]
+CopyColumns = list[tuple[str, Field]]
 
 
 @dataclass(frozen=True)
 class CopyBatch:
-    """Rows for one table: the columns that are sent, quoted, and the whole COPY stream."""
+    """Rows for one table: the columns that are sent, quoted, and the whole COPY stream; `inserts`: each row is one."""
 
     columns: tuple[str, ...]
     rows: int
-    data: bytes
+    data: bytes | bytearray
+    inserts: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _Encoder:
         """Rows with their keys, liveness, deletion, and the columns that any of them touches."""
         if not len(rows):
             return None
-        columns: list[tuple[str, CopyColumn]] = []
+        columns: CopyColumns = []
         for key, array in zip(self.plan.partition_key, rows.keys, strict=True):
             columns += self._key(key, array, rows.source)
         if not static:
@@ -71,27 +72,25 @@ class _Encoder:
                 columns.append((key.sql_name, self._typed(key.column.name, key.column, key.type, array, rows.source)))
             if self.plan.has_clustering:
                 columns.append((CLUSTERING, self._clustering(rows)))
-            columns.append((LIVE_W, _longs(rows.live_ts, rows.live_ts != NO_TIMESTAMP)))
-            columns.append((LIVE_X, _longs(rows.live_x, rows.live_x > 0)))
-        columns.append((DELETED, _longs(rows.del_ts, rows.del_ts != NO_TIMESTAMP)))
+            columns.append((LIVE_W, LongField(rows.live_ts)))
+            if rows.live_x.any():
+                columns.append((LIVE_X, LongField(rows.live_x, null=0)))
+        if (rows.del_ts != NO_TIMESTAMP).any():
+            columns.append((DELETED, LongField(rows.del_ts)))
         for value in values:
             columns += self._value(value, rows)
-        return _copy_batch(columns, len(rows))
+        inserts = not static and bool((rows.live_ts != NO_TIMESTAMP).all()) and DELETED not in dict(columns)
+        return _copy_batch(columns, len(rows), inserts=inserts)
 
-    def _key(self, key: KeyColumn, array: pa.Array, source: Longs) -> list[tuple[str, CopyColumn]]:
+    def _key(self, key: KeyColumn, array: pa.Array, source: Longs) -> CopyColumns:
         typed = (key.sql_name, self._typed(key.column.name, key.column, key.type, array, source))
-        return [typed, (key.raw_name, _binary(array))] if key.by_bytes else [typed]
+        return [typed, (key.raw_name, BinaryField(array))] if key.by_bytes else [typed]
 
-    def _clustering(self, rows: Rows) -> CopyColumn:
-        encode = clustering_encoder(self.plan)
-        found = []
-        for at, row in enumerate(zip(*(array.to_pylist() for array in rows.clustering), strict=True)):
-            try:
-                found.append(encode(row))
-            except ValueError:
-                found.append(b"")
-                self.failures[int(rows.source[at])] = self._unsortable()
-        return _binary(pa.array(found, pa.binary()))
+    def _clustering(self, rows: Rows) -> Field:
+        keys, bad = clustering_keys(*sorted_as(self.plan), rows.clustering)
+        for at in np.flatnonzero(bad):
+            self.failures[int(rows.source[at])] = self._unsortable()
+        return BinaryField(keys)
 
     def _unsortable(self) -> RowError:
         columns = self.plan.clustering
@@ -101,47 +100,49 @@ class _Encoder:
             f"{self.plan.table.full_name} ({', '.join(k.column.name for k in columns)})", types, "its sort key", why
         )
 
-    def _value(self, value: ValueColumn, rows: Rows) -> list[tuple[str, CopyColumn]]:
+    def _value(self, value: ValueColumn, rows: Rows) -> CopyColumns:
         """The parts of one column; nothing when no row touches it."""
         if isinstance(value.type, CellsType):
             return self._cells(value, value.type, rows)
         at = np.flatnonzero(rows.cells.column == value.id)
         if not len(at):
             return []
-        row = rows.cells.row[at]
-        serialized = rows.cells.value.take(pa.array(at))
-        typed = self._encoded(value.column.name, value.column, value.type, serialized, rows.cells.source[at])
-        x = rows.cells.x[at]
-        parts = [
-            (value.part("v"), _spread(typed, row, len(rows))),
-            (value.part("w"), _longs_at(rows.cells.ts[at], row, len(rows))),
-            (value.part("x"), _longs_at(x[x > 0], row[x > 0], len(rows))),
+        cells, index = rows.cells, _index(rows.cells.row[at], len(rows))
+        serialized = _taken(cells.value, at)
+        typed = self._encoded(value.column.name, value.column, value.type, serialized, cells.source[at])
+        parts: CopyColumns = [
+            (value.part("v"), BinaryField(typed, index)),
+            (value.part("w"), LongField(cells.ts[at], index)),
         ]
+        x = cells.x[at]
+        if x.any():
+            parts.append((value.part("x"), LongField(x, index, null=0)))
         if value.bytes_beside:
-            parts.append((value.part("b"), _spread(serialized, row, len(rows))))
+            parts.append((value.part("b"), BinaryField(serialized, index)))
         return parts
 
-    def _cells(self, value: ValueColumn, kind: CellsType, rows: Rows) -> list[tuple[str, CopyColumn]]:
+    def _cells(self, value: ValueColumn, kind: CellsType, rows: Rows) -> CopyColumns:
         at = np.flatnonzero(rows.cells.column == value.id)
         gone = np.flatnonzero(rows.deletions.column == value.id)
         if not len(at) and not len(gone):
             return []
+        deletions = ColumnDeletions(rows.deletions.row[gone], rows.deletions.column[gone], rows.deletions.ts[gone])
         arrays = CellArrays(value, kind, self.cell_oid, self.plan.table.full_name)
-        deleted = dict(zip(rows.deletions.row[gone].tolist(), rows.deletions.ts[gone].tolist(), strict=True))
-        fields = arrays.encode(rows.cells, at, deleted)
+        held, fields = arrays.encode(rows.cells, at, deletions)
         self.failures.update(arrays.failures)
         return [
-            (value.part("v"), _spread(pa.array(list(fields.values()), pa.binary()), _keys(fields), len(rows))),
-            (value.part("d"), _longs_at(rows.deletions.ts[gone], rows.deletions.row[gone], len(rows))),
+            (value.part("v"), BinaryField(fields, _index(held, len(rows)))),
+            (value.part("d"), LongField(deletions.ts, _index(deletions.row, len(rows)))),
         ]
 
-    def _typed(self, name: str, column: object, kind: ValueType, array: pa.Array, source: Longs) -> CopyColumn:
-        return _binary(self._encoded(name, column, kind, array, source))
+    def _typed(self, name: str, column: object, kind: ValueType, array: pa.Array, source: Longs) -> Field:
+        return BinaryField(self._encoded(name, column, kind, array, source))
 
     def _encoded(self, name: str, column: object, kind: ValueType, array: pa.Array, source: Longs) -> pa.Array:
         """Each value as its binary field; what does not fit becomes NULL and a failure of its row."""
-        if kind.same is not None and _all_of_size(array, kind.same):
-            return array
+        at_once = kind.at_once(array) if kind.at_once is not None else None
+        if at_once is not None:
+            return at_once
         encoded = array.dictionary_encode()
         fields: list[bytes | None] = []
         unfit: dict[int, str] = {}
@@ -182,74 +183,39 @@ class _Encoder:
             return None
         chosen = list(greatest.values())
         source = np.array([deletion.source for deletion in chosen], np.int64)
-        columns: list[tuple[str, CopyColumn]] = []
+        columns: CopyColumns = []
         for index, key in enumerate(self.plan.partition_key):
             columns += self._key(key, pa.array([deletion.key[index] for deletion in chosen], pa.binary()), source)
         unfit = {one.key: self.failures[one.source] for one in chosen if one.source in self.failures}
         self.failures |= {one.source: unfit[one.key] for one in ranges if one.key in unfit}
-        columns.append(("lo", _binary(pa.array([lo for _, lo, _ in greatest], pa.binary()))))
-        columns.append(("hi", _binary(pa.array([hi for _, _, hi in greatest], pa.binary()))))
-        columns.append(("ts", _longs(np.array([deletion.ts for deletion in chosen], np.int64), None)))
+        columns.append(("lo", BinaryField(pa.array([lo for _, lo, _ in greatest], pa.binary()))))
+        columns.append(("hi", BinaryField(pa.array([hi for _, _, hi in greatest], pa.binary()))))
+        columns.append(("ts", LongField(np.array([deletion.ts for deletion in chosen], np.int64))))
         return _copy_batch(columns, len(chosen))
 
 
-def clustering_encoder(plan: TablePlan) -> Callable[[Sequence[bytes | None]], bytes]:
-    """The sort bytes of a clustering, or of a prefix of one; masked columns sort by their mask's text."""
+def sorted_as(plan: TablePlan) -> tuple[list[CqlType], list[bool]]:
+    """(types, descending) by which clusterings sort; masked columns sort by their mask's text."""
     types = [Scalar("text") if key.masked else key.column.type for key in plan.clustering]
-    return clustering_key(types, [key.column.descending for key in plan.clustering])
+    return types, [key.column.descending for key in plan.clustering]
 
 
-def _copy_batch(columns: Sequence[tuple[str, CopyColumn]], rows: int) -> CopyBatch:
-    data = HEADER + encode_rows(rows, [column for _, column in columns]) + TRAILER
-    return CopyBatch(tuple(name for name, _ in columns), rows, data)
+def clustering_encoder(plan: TablePlan) -> Callable[[Sequence[bytes | None]], bytes]:
+    """The sort bytes of a clustering, or of a prefix of one."""
+    return clustering_key(*sorted_as(plan))
 
 
-def _binary(array: pa.Array) -> CopyColumn:
-    """(data, offsets from 0, valid) of a binary array."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    if array.offset or len(array) == 0:
-        array = pa.concat_arrays([array, pa.array([], array.type)])
-    _, offsets, data = array.buffers()
-    ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    raw = data.to_pybytes()[ends[0] : ends[-1]] if data is not None else b""
-    valid = None
-    if array.null_count:
-        valid = np.ascontiguousarray(array.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8))
-    return raw, np.ascontiguousarray(ends - ends[0]), valid
+def _copy_batch(columns: CopyColumns, rows: int, *, inserts: bool = False) -> CopyBatch:
+    data = encode_copy(rows, [field for _, field in columns])
+    return CopyBatch(tuple(name for name, _ in columns), rows, data, inserts)
 
 
-def _spread(array: pa.Array, row: Longs, count: int) -> CopyColumn:
-    """Values to their rows; rows without one are NULL."""
-    index = np.full(count, -1, np.int64)
-    index[row] = np.arange(len(row))
-    return _binary(array.take(pa.array(index, mask=index < 0)))
+def _index(row: Longs, count: int) -> Index:
+    """Per row the place of its value among those of these rows, -1 where it has none."""
+    index = np.full(count, -1, np.int32)
+    index[row] = np.arange(len(row), dtype=np.int32)
+    return index
 
 
-def _longs(values: Longs, valid: npt.NDArray[np.bool_] | None) -> CopyColumn:
-    """8-byte big-endian fields."""
-    count = len(values)
-    offsets = np.arange(count + 1, dtype=np.int32) * 8
-    marks = None if valid is None else np.ascontiguousarray(valid.astype(np.uint8))
-    return values.astype(">i8").tobytes(), offsets, marks
-
-
-def _longs_at(values: Longs, row: Longs, count: int) -> CopyColumn:
-    spread = np.zeros(count, np.int64)
-    valid = np.zeros(count, bool)
-    spread[row] = values
-    valid[row] = True
-    return _longs(spread, valid)
-
-
-def _keys(fields: dict[int, bytes]) -> Longs:
-    return np.fromiter(fields, np.int64, len(fields))
-
-
-def _all_of_size(array: pa.Array, size: int) -> bool:
-    """Whether every value that is not null has `size` bytes (0 = any)."""
-    if size == 0:
-        return True
-    lengths = pa.compute.binary_length(array)
-    bounds = pa.compute.min_max(lengths).as_py()
-    return bool(bounds["min"] in (size, None) and bounds["max"] in (size, None))
+def _taken(array: pa.Array, at: Longs) -> pa.Array:
+    return array if len(at) == len(array) else array.take(pa.array(at))

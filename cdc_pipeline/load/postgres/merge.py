@@ -7,6 +7,7 @@ nothing depends on the order, the number or the grouping of batches (`apply.md`,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
 from cdc_pipeline.load.postgres.names import quoted
@@ -26,40 +27,46 @@ def copy_in(name: str, columns: Sequence[str]) -> str:
     return f"COPY {name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
 
 
-def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bool) -> str:
-    """Staged rows into the state; rows in the ledger's ranges get the ranges' deletion on their way."""
+def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bool, ledger: bool) -> str:
+    """Staged rows into the state; what no row has is no column here.
+
+    `ledger`: rows in ranges that were deleted before get the ranges' deletion on their way.
+    """
     table = plan.static_state if static else plan.state
     keys = plan.partition_names if static else plan.row_key
     values = [value for value in (plan.static if static else plan.regular) if value.part("v") in columns]
     sets, guards = [], []
     if not static:
-        newer = _greater([(LIVE_W, None), (LIVE_X, "0")])
-        sets += [_taken(name, newer) for name in (LIVE_W, LIVE_X)]
+        newer = _greater([_Part(LIVE_W, None), _Part(LIVE_X, "0", LIVE_X in columns)])
+        sets += [f"{LIVE_W} = greatest({OLD}.{LIVE_W}, {NEW}.{LIVE_W})", _taken(LIVE_X, newer, LIVE_X in columns)]
         guards.append(newer)
-    sets.append(f"{DELETED} = greatest({OLD}.{DELETED}, {NEW}.{DELETED})")
-    guards.append(f"coalesce({NEW}.{DELETED} > {OLD}.{DELETED}, {NEW}.{DELETED} IS NOT NULL)")
+    sent = [*columns, *([DELETED] if ledger and DELETED not in columns else [])]
+    if DELETED in sent:
+        sets.append(f"{DELETED} = greatest({OLD}.{DELETED}, {NEW}.{DELETED})")
+        guards.append(f"coalesce({NEW}.{DELETED} > {OLD}.{DELETED}, {NEW}.{DELETED} IS NOT NULL)")
     for value in values:
-        value_sets, guard = _merged(value)
+        value_sets, guard = _merged(value, columns)
         sets += value_sets
         guards.append(guard)
-    columns = columns if static else [*columns, *plan.derived]
-    chosen = ", ".join(_ledgered(column, plan) for column in columns)
+    if not static:
+        sent += plan.derived
+    chosen = ", ".join(_chosen(column, columns, plan, ledger=ledger) for column in sent)
     return (
-        f"INSERT INTO {table} AS {OLD} ({', '.join(columns)}) SELECT {chosen} FROM {name} i{_ledger(plan, static)} "
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {', '.join(sets)} WHERE {' OR '.join(guards)}"
+        f"INSERT INTO {table} AS {OLD} ({', '.join(sent)}) SELECT {chosen} FROM {name} i"
+        f"{_ledger(plan, static) if ledger else ''} "
+        f"ON CONFLICT ({', '.join(keys)}) DO "
+        + (f"UPDATE SET {', '.join(sets)} WHERE {' OR '.join(guards)}" if sets else "NOTHING")
     )
 
 
-def _ledgered(column: str, plan: TablePlan) -> str:
-    if column == DELETED and plan.has_clustering:
-        return f"greatest(i.{DELETED}, l.ts)"
+def _chosen(column: str, columns: Sequence[str], plan: TablePlan, *, ledger: bool) -> str:
+    if column == DELETED and ledger:
+        return f"greatest(i.{DELETED}, l.ts)" if DELETED in columns else "l.ts"
     return plan.derived[column][1] if column in plan.derived else f"i.{column}"
 
 
 def _ledger(plan: TablePlan, static: bool) -> str:
     """The greatest range deletion over each staged row; only a partition deletion (lo is empty) covers a static row."""
-    if not plan.has_clustering:
-        return ""
     inside = "r.lo = ''" if static else f"r.lo <= i.{CLUSTERING} AND i.{CLUSTERING} < r.hi"
     return (
         f" LEFT JOIN LATERAL (SELECT max(r.ts) AS ts FROM {plan.ranges} r "
@@ -139,7 +146,26 @@ def purge(table: str, stamps: Sequence[tuple[str, bool]], ts: int) -> str:
     return f"DELETE FROM {table} WHERE {' AND '.join(hidden)}"
 
 
-def _merged(value: ValueColumn) -> tuple[list[str], str]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A column that decides: what NULL counts as, None for "never written"; `sent` is false when all new are NULL."""
+
+    name: str
+    missing: str | None
+    sent: bool = True
+
+    @property
+    def new(self) -> str:
+        """The new row's."""
+        return f"coalesce({NEW}.{self.name}, {self.missing})" if self.sent else str(self.missing)
+
+    @property
+    def old(self) -> str:
+        """The row's that is there."""
+        return f"coalesce({OLD}.{self.name}, {self.missing})"
+
+
+def _merged(value: ValueColumn, columns: Sequence[str]) -> tuple[list[str], str]:
     """(SET clauses, whether anything changes) of one column."""
     if not isinstance(value.type, ValueType):
         cells, gone = value.part("v"), value.part("d")
@@ -149,34 +175,34 @@ def _merged(value: ValueColumn) -> tuple[list[str], str]:
             f"ELSE cdc.merge_cells({OLD}.{cells}, {NEW}.{cells}, {floor}) END",
             f"{gone} = {floor}",
         ], f"{NEW}.{cells} IS NOT NULL OR {NEW}.{gone} IS NOT NULL"
-    w, x = value.part("w"), value.part("x")
-    parts: list[tuple[str, str | None]] = [(w, None), (x, "0")]
+    v, w, x = value.part("v"), value.part("w"), value.part("x")
+    parts = [_Part(w, None), _Part(x, "0", x in columns)]
     if value.type.tie is None:
-        newer = _greater([*parts, (value.part("b"), "''")])
-        names = [value.part("v"), w, x, value.part("b")]
+        newer = _greater([*parts, _Part(value.part("b"), "''")])
+        beside = [_taken(value.part("b"), newer)]
     else:
-        newer = _greater(parts, tie=value.type.tie, column=value.part("v"))
-        names = [value.part("v"), w, x]
-    return [_taken(name, newer) for name in names], newer
+        newer = _greater(parts, tie=value.type.tie, column=v)
+        beside = []
+    greatest = f"{w} = greatest({OLD}.{w}, {NEW}.{w})"
+    return [_taken(v, newer), greatest, _taken(x, newer, x in columns), *beside], newer
 
 
-def _taken(name: str, newer: str) -> str:
-    return f"{name} = CASE WHEN {newer} THEN {NEW}.{name} ELSE {OLD}.{name} END"
+def _taken(name: str, newer: str, sent: bool = True) -> str:
+    return f"{name} = CASE WHEN {newer} THEN {f'{NEW}.{name}' if sent else 'NULL'} ELSE {OLD}.{name} END"
 
 
-def _greater(parts: Sequence[tuple[str, str | None]], tie: str | None = None, column: str = "") -> str:
+def _greater(parts: Sequence[_Part], tie: str | None = None, column: str = "") -> str:
     """Whether the new (writetime, x[, bytes]) is greater than the old; a new NULL writetime never is.
 
     CASE keeps the comparison of bytes out of all but ties.
     """
-    first = parts[0][0]
+    first = parts[0].name
     new, old = f"{NEW}.{first}", f"{OLD}.{first}"
     rest = "false"
     if tie is not None:
         rest = f"coalesce({tie.format(f'{NEW}.{column}')}, '') > coalesce({tie.format(f'{OLD}.{column}')}, '')"
-    for name, missing in reversed(parts[1:]):
-        left, right = f"coalesce({NEW}.{name}, {missing})", f"coalesce({OLD}.{name}, {missing})"
-        rest = f"CASE WHEN {left} = {right} THEN {rest} ELSE {left} > {right} END"
+    for part in reversed(parts[1:]):
+        rest = f"CASE WHEN {part.new} = {part.old} THEN {rest} ELSE {part.new} > {part.old} END"
     return (
         f"CASE WHEN {new} IS NULL THEN false WHEN {old} IS NULL OR {new} > {old} THEN true "
         f"WHEN {new} < {old} THEN false ELSE {rest} END"

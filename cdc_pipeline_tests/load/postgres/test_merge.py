@@ -6,16 +6,18 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from cdc_pipeline.change import Bound, RowKind
+from cdc_pipeline.load.postgres.parity import Parity
+from cdc_pipeline.load.postgres.types import Unfit
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingRules
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, cql, table
 from cdc_pipeline_tests.load.destination import UNMASKED, Destination, state_of
 from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, TIMES, History, histories
-from cdc_pipeline_tests.load.reference import reference
+from cdc_pipeline_tests.load.reference import Reference, reference
 from cdc_pipeline_tests.types.values import counted, int_bytes
 
 many = settings(
@@ -49,13 +51,23 @@ def deliveries(draw: st.DrawFn, history: History) -> list[list[Change]]:
     return [list(order[first:last]) for first, last in itertools.pairwise([0, *cuts])]
 
 
+def compared(destination: Destination, history: History, state: Reference, now: int) -> Parity:
+    """The view at a time against the reference."""
+    try:
+        return destination.compare(history.table, state.select(now), now)
+    except Unfit as error:
+        if str(error) != "two map keys that print alike":  # `jsonb` shows one of them (docs/types.md)
+            raise
+        reject()
+
+
 def assert_answers(destination: Destination, history: History, delivered: list[list[Change]]) -> None:
     """Delivers, and compares the view with the reference at four times around the expiries."""
     for changes in delivered:
         assert destination.load(batch(history.table, changes)) == []
     state = reference(history.table, history.changes)
     for now in (NOW - 2, NOW, NOW + 2000):
-        parity = destination.compare(history.table, state.select(now), now)
+        parity = compared(destination, history, state, now)
         assert (parity.missing, parity.extra) == ((), ())
 
 
@@ -116,7 +128,7 @@ def test_truncations_in_any_order(new_database: Callable[[], str], data: st.Data
             else:
                 assert destination.load(batch(history.table, one)) == []
         for now in (NOW - 2, NOW, NOW + 2000):
-            parity = destination.compare(history.table, state.select(now), now)
+            parity = compared(destination, history, state, now)
             assert (parity.missing, parity.extra) == ((), ())
 
 

@@ -159,7 +159,7 @@ def test_the_merge_names_the_time(pg_database: str, profile: str) -> None:
         connection.execute(staging(planned.state, "sent").encode())
         moment = "now()" if profile == "native" else "0"
         connection.execute(f"INSERT INTO sent ({', '.join(columns)}) VALUES (1, {moment}, 'a', 5, NULL, NULL)".encode())
-        merged = merge_rows(planned, "sent", columns, static=False)
+        merged = merge_rows(planned, "sent", columns, static=False, ledger=True)
         assert f"ON CONFLICT ({', '.join(planned.row_key)})" in merged
         for _ in range(2):
             connection.execute(merged.encode())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres.types import scalars
+from cdc_pipeline.load.postgres.types.at_once import AtOnce
 from cdc_pipeline.load.postgres.types.literals import element_literal
 from cdc_pipeline.load.postgres.types.mapping import BYTEA, PROFILES, TEXT, UUID, ScalarType
 from cdc_pipeline.load.postgres.types.nested import array_encoder, check_jsonb, holds, json_text
@@ -38,13 +39,14 @@ _OVERRIDES = "text, bytea, numeric(p,s)"
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """A column of one value: SQL type, encoder into a binary field, tie expression (None = bytes beside)."""
+    """A column of one value: SQL type, encoder into a binary field, tie expression (None = bytes beside), and one
+    for whole columns."""
 
     sql: str
     encode: Callable[[bytes], bytes]
     tie: str | None
     empty_is_null: bool = True
-    same: int | None = None
+    at_once: AtOnce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def value_type(cql_type: CqlType, profile: str, override: str | None = None) -> 
     return ValueType("text", lambda raw: plain(raw).encode(), None)
 
 
-MASKED = ValueType("text", scalars.text, TEXT.tie, empty_is_null=False)
+MASKED = ValueType("text", scalars.text, TEXT.tie, empty_is_null=False, at_once=TEXT.at_once)
 """A masked column: the mask's text."""
 
 
@@ -197,7 +199,7 @@ def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
 
 
 def _of_scalar(scalar: ScalarType) -> ValueType:
-    return ValueType(scalar.sql, scalar.encode, scalar.tie, not scalar.holds_empty, scalar.same)
+    return ValueType(scalar.sql, scalar.encode, scalar.tie, not scalar.holds_empty, scalar.at_once)
 
 
 def _overridden(cql_type: CqlType, override: str) -> ValueType:

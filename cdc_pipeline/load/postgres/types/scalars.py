@@ -11,13 +11,13 @@ import struct
 from cdc_pipeline.types import decode_decimal, decode_duration, decode_varint
 from cdc_pipeline.types.numbers import decimal_text, integer_text
 
-_EPOCH_2000_MICROS = 946_684_800_000_000
-_EPOCH_2000_DAYS = 10_957
-_MIN_TIMESTAMP = -211_813_488_000_000_000
-_END_TIMESTAMP = 9_223_371_331_200_000_000
-_MIN_DATE = -2_451_545
-_END_DATE = 2_145_031_949
-_DAY_MICROS = 86_400_000_000
+EPOCH_2000_MICROS = 946_684_800_000_000
+EPOCH_2000_DAYS = 10_957
+MIN_TIMESTAMP = -211_813_488_000_000_000
+END_TIMESTAMP = 9_223_371_331_200_000_000
+MIN_DATE = -2_451_545
+END_DATE = 2_145_031_949
+DAY_MICROS = 86_400_000_000
 _LARGEST_SCALE = 16_383
 _LARGEST_INTEGER_DIGITS = 131_072
 
@@ -87,8 +87,8 @@ def same16(raw: bytes) -> bytes:
 
 def timestamptz(raw: bytes) -> bytes:
     """ms since 1970 as µs since 2000."""
-    micros = int(_INT8.unpack(_sized(raw, 8))[0]) * 1000 - _EPOCH_2000_MICROS
-    if not _MIN_TIMESTAMP <= micros < _END_TIMESTAMP:
+    micros = int(_INT8.unpack(_sized(raw, 8))[0]) * 1000 - EPOCH_2000_MICROS
+    if not MIN_TIMESTAMP <= micros < END_TIMESTAMP:
         raise Unfit("a timestamp outside of 4713 BC to 294276")
     return _INT8.pack(micros)
 
@@ -100,8 +100,8 @@ def days(raw: bytes) -> int:
 
 def date(raw: bytes) -> bytes:
     """Days since 1970 as days since 2000."""
-    since_2000 = days(raw) - _EPOCH_2000_DAYS
-    if not _MIN_DATE <= since_2000 < _END_DATE:
+    since_2000 = days(raw) - EPOCH_2000_DAYS
+    if not MIN_DATE <= since_2000 < END_DATE:
         raise Unfit("a date outside of 4713 BC to 5874897")
     return _INT4.pack(since_2000)
 
@@ -116,7 +116,7 @@ def time(raw: bytes) -> bytes:
     micros, rest = divmod(int(_INT8.unpack(_sized(raw, 8))[0]), 1000)
     if rest:
         raise Unfit("nanoseconds that are no whole microsecond")
-    if not 0 <= micros <= _DAY_MICROS:
+    if not 0 <= micros <= DAY_MICROS:
         raise Unfit("a time outside of a day")
     return _INT8.pack(micros)
 
