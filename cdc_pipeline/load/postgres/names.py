@@ -32,10 +32,14 @@ def literal(text: str) -> str:
 
 
 def schema_name(keyspace: str) -> str:
-    """The schema of a keyspace: its own name, prefixed with `ks_` where PostgreSQL or the pipeline owns that one."""
-    if keyspace in _RESERVED or keyspace.startswith("pg_"):
-        return f"ks_{keyspace}"
-    return keyspace
+    """The schema of a keyspace: its own name, prefixed with `ks_` where PostgreSQL or the pipeline owns that one.
+
+    So is a keyspace that has such a prefix by itself: `cdc` is `ks_cdc`, `ks_cdc` is `ks_ks_cdc`, and no two are one.
+    """
+    bare = keyspace
+    while bare.startswith("ks_"):
+        bare = bare.removeprefix("ks_")
+    return f"ks_{keyspace}" if bare in _RESERVED or bare.startswith("pg_") else keyspace
 
 
 def state_table(keyspace: str, table: str, part: str = "", generation: int = 1) -> str:

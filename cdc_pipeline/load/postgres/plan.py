@@ -155,6 +155,11 @@ class TablePlan:
         return {}
 
     @property
+    def takes_copies(self) -> bool:
+        """Whether new rows may be copied into the state itself: all that it holds is sent, and nothing hangs on it."""
+        return not self.derived and not self.is_table
+
+    @property
     def covers_by_key(self) -> bool:
         """Whether rows that a range covers are found by key first, because an UPDATE over a join would cost more."""
         return False

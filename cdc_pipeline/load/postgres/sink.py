@@ -283,6 +283,7 @@ class PostgresSink:
 
     def _write(self, connection: psycopg.Connection[Any], batches: Iterable[Encoded]) -> None:
         self._filled.clear()
+        seen = touched.Touched(connection)
         tables = sorted((cast(EncodedTable, batch.payload) for batch in batches), key=lambda one: one.plan.state)
         _meet_ranges(connection, tables)
         held = _held(connection, tables)
@@ -294,22 +295,23 @@ class PostgresSink:
                 staged = self._ranges(connection, plan, encoded.ranges)
                 ledger = True
                 if plan.is_table:
-                    kept.ranges(plan, staged)
-            if encoded.rows is not None and not (keyed and not ledger and self._copied(connection, plan, encoded.rows)):
-                staged = self._merge(connection, plan, encoded.rows, static=False, ledger=ledger)
-                if plan.is_table:
-                    kept.rows(plan, staged, encoded.rows.columns)
+                    seen.ranges(plan, staged)
+            if encoded.rows is not None:
+                new = encoded.rows.inserts and keyed and not ledger and plan.takes_copies
+                fresh = new and self._fresh.worth_a_try(plan.state)
+                if not (fresh and self._copied(connection, plan, encoded.rows)):
+                    staged = self._merge(connection, plan, encoded.rows, static=False, ledger=ledger)
+                    if plan.is_table:
+                        seen.rows(plan, staged, encoded.rows.columns)
             if encoded.static is not None:
                 staged = self._merge(connection, plan, encoded.static, static=True, ledger=ledger)
                 if plan.is_table:
-                    kept.static(plan, staged, encoded.static.columns)
-        kept.expired(plan for plan in self._plans.values() if plan.is_table)
-        kept.refresh()
+                    seen.static(plan, staged, encoded.static.columns)
+        seen.expired(plan for plan in self._plans.values() if plan.is_table)
+        seen.refresh()
 
     def _copied(self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch) -> bool:
-        """Rows that are all new into the state table itself; False, and nothing written, when they may not all be."""
-        if not rows.inserts or plan.is_table or plan.derived or not self._fresh.worth_a_try(plan.state):
-            return False
+        """Rows that are all new into the state table itself; False, and nothing written, when some are not."""
         try:
             with connection.transaction():
                 _copy_into(connection, plan.state, rows)
@@ -322,6 +324,7 @@ class PostgresSink:
     def _merge(
         self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch, *, static: bool, ledger: bool
     ) -> str:
+        """Rows that may be there already, through their staging table, which is returned."""
         staged = self._copy(connection, plan.static_state if static else plan.state, rows)
         merging = merge.merge_rows(plan, staged, rows.columns, static=static, ledger=ledger)
         execute_sql(connection, merging, prepare=True)

@@ -7,6 +7,9 @@ from __future__ import annotations
 from cdc_pipeline.load.postgres import ddl, names
 from cdc_pipeline.load.postgres.plan import CLUSTERING, KeyColumn, TablePlan
 
+_LARGEST_INDEX = 32
+"""Columns that an index of PostgreSQL can have."""
+
 TOUCHED = "\x01"
 """Stands in kept SQL for the table of what was touched, which is each session's own."""
 
@@ -26,7 +29,7 @@ def keys(plan: TablePlan) -> dict[KeyColumn, str]:
 def is_exact(plan: TablePlan) -> bool:
     """Whether two rows differ in the typed values of their keys, so that these identify them."""
     exact = not any(key.by_bytes for key in (*plan.partition_key, *plan.clustering))
-    return exact and "dense" not in plan.table.flags
+    return exact and "dense" not in plan.table.flags and len(keys(plan)) <= _LARGEST_INDEX
 
 
 def may_be_null(plan: TablePlan, key: KeyColumn) -> bool:
@@ -48,17 +51,21 @@ def statements(plan: TablePlan) -> list[str]:
     if is_exact(plan) and any(may_be_null(plan, key) for key in keys(plan)):
         found.append(f"ALTER TABLE {plan.public} REPLICA IDENTITY FULL")
     if not is_exact(plan):
-        typed = ", ".join(key.sql_name for key in keys(plan))
+        typed = ", ".join([key.sql_name for key in keys(plan)][:_LARGEST_INDEX])
         found.append(f"CREATE INDEX IF NOT EXISTS {named(plan.state, ':typed')} ON {plan.state} ({typed})")
     known = ", ".join(f"{name} {sql}" for name, sql in identified(plan).items())
     found.append(f"CREATE TABLE IF NOT EXISTS {plan.expiries} ({known}, due bigint NOT NULL)")
-    found.append(ddl.unique_index(plan.expiries, ["due", *key_names(plan)]))
+    due = ["due", *key_names(plan)]
+    if len(due) <= _LARGEST_INDEX:
+        found.append(ddl.unique_index(plan.expiries, due))
+    else:  # the same expiry may stand there twice
+        found.append(f"CREATE INDEX IF NOT EXISTS {named(plan.expiries, ':due')} ON {plan.expiries} (due)")
     return found
 
 
 def index(plan: TablePlan) -> str:
     """Its primary key where no part can be NULL, else a unique index; none is unique where typed values are not."""
-    parts = ", ".join(keys(plan).values())
+    parts = ", ".join(list(keys(plan).values())[:_LARGEST_INDEX])
     name = named(plan.public, ":key")
     if not is_exact(plan):
         return f"CREATE INDEX IF NOT EXISTS {name} ON {plan.public} ({parts})"

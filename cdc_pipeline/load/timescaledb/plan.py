@@ -30,6 +30,11 @@ class HypertablePlan(TablePlan):
         return {self.time.name: ("timestamp with time zone", self.time.expression)}
 
     @property
+    def takes_copies(self) -> bool:
+        """A hypertable's rows are merged: a compressed chunk has no index of all its keys."""
+        return self.time is None and super().takes_copies
+
+    @property
     def covers_by_key(self) -> bool:
         """An UPDATE over a join unpacks every compressed chunk."""
         return self.time is not None

@@ -73,7 +73,7 @@ def _cql(key: KeyColumn) -> str | None:
 def bounded(key: KeyColumn) -> KeyColumn:
     """A key column that is a hypertable's time: no empty value, none behind TimescaleDB's end; such rows are parked."""
     form, end = _DIRECT[_cql(key) or "", key.type.sql]
-    kind = dataclasses.replace(key.type, encode=_bounded(key.type, form, end), empty_is_null=False)
+    kind = dataclasses.replace(key.type, encode=_bounded(key.type, form, end), empty_is_null=False, at_once=None)
     return dataclasses.replace(key, type=kind)
 
 

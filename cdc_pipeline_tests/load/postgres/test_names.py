@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from cdc_pipeline.change import RowKind
@@ -23,6 +25,11 @@ COLUMNS = {
     "cut inside a character": "n" * 51 + "日" * 20,
     "like our own": "r:ck",
     "prefix of another": "v:name",
+    "the same in lower case": "camelcase",
+    "composed": unicodedata.normalize("NFC", "é"),
+    "decomposed": unicodedata.normalize("NFD", "é"),
+    "quotes in pairs": '""',
+    "backslash and semicolon": "\\';--",
 }
 
 
@@ -34,6 +41,20 @@ def test_keyspaces(pg_database: str, keyspace: str) -> None:
     with Destination(pg_database, (of,)).prepare() as there:
         there.load(batch(of, [Change((int_bytes(1),), live=1)]))
         assert there.query(f'SELECT pk FROM "{schema}"."order"') == [(1,)]
+
+
+def test_no_two_keyspaces_share_a_schema(pg_database: str) -> None:
+    """A keyspace that has the name of another's prefixed schema gets one of its own."""
+    keyspaces = ["cdc", "ks_cdc", "ks_ks_cdc", "pg_x", "ks_pg_x", "ks_", "ks_x", "default", "ks_default"]
+    schemas = [names.schema_name(keyspace) for keyspace in keyspaces]
+    assert len({*schemas}) == len(keyspaces)
+    assert schemas[-4:] == ["ks_", "ks_x", "ks_default", "ks_ks_default"]
+    tables = tuple(table("t", keyspace=keyspace) for keyspace in ("cdc", "ks_cdc"))
+    with Destination(pg_database, tables).prepare() as there:
+        for at, of in enumerate(tables):
+            there.load(batch(of, [Change((int_bytes(at),), live=1)]))
+        assert there.query("SELECT pk FROM ks_cdc.t") == [(0,)]
+        assert there.query("SELECT pk FROM ks_ks_cdc.t") == [(1,)]
 
 
 def test_columns(pg_database: str) -> None:

@@ -301,3 +301,17 @@ def test_lanes_at_once(pg_database: str, static: list[tuple[str, str]]) -> None:
         rows = [sorted(connection.execute(f"{shown}{name}".encode()).fetchall()) for name in (plan.public, plan.view)]
     assert rows[0] == rows[1]
     assert rows[0]
+
+
+def test_a_primary_key_that_can_be_none(destination: Callable[..., Destination]) -> None:
+    """A table that gains a static column has rows without clustering from then on: its primary key becomes an index."""
+    before = table("t", key=[("a", "text")], clustering=[("b", "text")], regular=[("v", "int")])
+    after = table("t", key=[("a", "text")], clustering=[("b", "text")], static=[("s", "int")], regular=[("v", "int")])
+    after = dataclasses.replace(after, id=before.id, version=10)
+    old = destination(before)
+    old.load(batch(before, [Change((b"x",), (b"y",), (Cell("v", 5, int_bytes(5)),), live=5)]))
+    new = destination(after)
+    new.load(batch(after, [Change((b"z",), kind=RowKind.STATIC, cells=(Cell("s", 5, int_bytes(9)),))]))
+    assert new.query("SELECT a, b, s, v FROM ks.t ORDER BY a") == [("x", "y", None, 5), ("z", None, 9, None)]
+    new.load(batch(after, [Change((b"z",), (b"y",), (Cell("v", 6, int_bytes(6)),), live=6)]))
+    assert new.query("SELECT a, b, s, v FROM ks.t ORDER BY a") == [("x", "y", None, 5), ("z", "y", 9, 6)]

@@ -55,6 +55,15 @@ class TestTimescale(SinkContract):
         return Database(ts_database, TimescaleSink)
 
 
+class TestTables(SinkContract):
+    """The contract, where users get tables."""
+
+    @pytest.fixture
+    def place(self, ts_database: str) -> Database:
+        """A fresh database."""
+        return Database(ts_database, lambda *a: TimescaleSink(*a, surfaces=TableFilter(("*",))))
+
+
 @pytest.mark.parametrize("profile", ["native", "exact"])
 @pytest.mark.parametrize(
     ("key", "clustering", "value"),
