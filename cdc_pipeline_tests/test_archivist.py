@@ -458,8 +458,8 @@ def test_a_prune_that_is_killed(node: Node, archive: Path, step: str) -> None:
 
 
 def test_notes_are_bounded(node: Node, archive: Path) -> None:
-    """The note of a removed segment goes after a month, once everything in `cdc_raw` is younger; the last one stays, and
-    tells a lane that comes back from long ago of its gap."""
+    """The note of a removed segment goes after a month, once everything in `cdc_raw` is younger; the last one stays,
+    and tells a lane that comes back from long ago of its gap."""
     fill(node)
     keeper = archivist(node.directory, archive)
     keeper.sweep()
