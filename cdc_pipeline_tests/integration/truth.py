@@ -143,8 +143,8 @@ def key_texts(
     """Raw keys as the view shows them; those that the types cannot hold are left out, for no row can have them."""
     chosen = set(columns)
     fields = [_Field(plan, masks, column) for column in masks.table.primary_key if column.name in chosen]
-    typed = ", ".join(f"{names.quoted(field.column.name)} {field.type.sql}" for field in fields)
-    listed = ", ".join(names.quoted(field.column.name) for field in fields)
+    typed = ", ".join(f"c{at} {field.type.sql}" for at, field in enumerate(fields))
+    listed = ", ".join(f"c{at}" for at in range(len(fields)))
     with connection.transaction():
         connection.execute(f"CREATE TEMPORARY TABLE keys ({typed}) ON COMMIT DROP".encode())
         with connection.cursor() as cursor, cursor.copy("COPY keys FROM STDIN (FORMAT BINARY)") as copy:

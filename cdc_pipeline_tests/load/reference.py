@@ -81,11 +81,11 @@ class Reference:
             return
         order = 2 if cell.value is None else 1 if cell.expires is not None else 0
         version = (cell.ts, order, cell.expires or 0, -cell.ttl if order == 1 else 0, cell.value or b"")
-        where = (*place, cell.column, self.path_of(cell.column, cell.path))
+        where = (*place, cell.column, self.path(cell.column, cell.path))
         if where not in self.cells or (version, cell.path or b"") > (self.cells[where], self.paths[where] or b""):
             self.cells[where], self.paths[where] = version, cell.path
 
-    def path_of(self, column: str, path: bytes | None) -> Any:
+    def path(self, column: str, path: bytes | None) -> Any:
         """What two paths have in common that are one to Cassandra, as 1.0 and 1.00 are."""
         kind = self._kinds.get(column)
         part = kind.key if isinstance(kind, MapType) else kind.element if isinstance(kind, SetType) else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -170,7 +168,7 @@ def test_every_winner_is_the_references(history: History) -> None:
     found = compact(batch(history.table, history.changes))
     assert found.changes == len(history.changes)
     state = reference(history.table, history.changes)
-    ours: dict[object, tuple[Any, ...]] = {}
+    ours: dict[object, tuple[int, int, int, int, bytes]] = {}
     for rows, clustering in ((found.rows, None), (found.static, STATIC)):
         keys = list(zip(*(array.to_pylist() for array in rows.keys), strict=True))
         prefixes = list(zip(*(array.to_pylist() for array in rows.clustering), strict=True)) or [()] * len(rows)
@@ -178,7 +176,7 @@ def test_every_winner_is_the_references(history: History) -> None:
         for (row, column, path), (ts, x, value) in cells(rows, found).items():
             order = 2 if x == TOMBSTONE_X else 1 if x else 0
             expiry, ttl = (x >> TTL_BITS, (1 << TTL_BITS) - 1 - x % (1 << TTL_BITS)) if order == 1 else (0, 0)
-            where = (*places[row], column, state.path_of(column, path))
             version = (ts, order, expiry, -ttl, value or b"")
-            ours[where] = max(version, ours.get(where, version))  # a destination merges two forms of one path
+            where = (*places[row], column, state.path(column, path))  # two forms of one path are merged behind this
+            ours[where] = max(version, ours.get(where, version))
     assert ours == state.cells
