@@ -287,7 +287,6 @@ class PostgresSink:
         tables = sorted((cast(EncodedTable, batch.payload) for batch in batches), key=lambda one: one.plan.state)
         _meet_ranges(connection, tables)
         held = _held(connection, tables)
-        kept = touched.Touched(connection)
         for encoded in tables:
             plan = encoded.plan
             ledger, keyed = held[plan.state]
