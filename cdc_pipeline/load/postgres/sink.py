@@ -133,6 +133,8 @@ class PostgresSink:
                 rerender.rerender(connection, old, plan)
                 if old.table != table:
                     made[old.table] = rerender.shown_as(old, plan)
+            if plan.is_table and states:
+                touched.fill(connection, plan)  # what is shown otherwise now was not touched
 
     def _check_masks(self, connection: psycopg.Connection[Any], plan: TablePlan, masks: TableMasks) -> None:
         """A key or a decision that changed silently would break every join, or leave raw values: refuse to run.

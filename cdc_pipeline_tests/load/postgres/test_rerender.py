@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cdc_pipeline.schema import Column, Table
+from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.schema import Column, Table, TableFilter
 from cdc_pipeline.transform import MaskingPolicy, TableMasks
 from cdc_pipeline.types import CqlType, parse_type
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
@@ -54,10 +55,16 @@ def row(number: int, ts: int = 5) -> Change:
     return Change((int_bytes(number),), cells=cells, live=ts)
 
 
-@pytest.fixture(params=["native", "exact"])
+@pytest.fixture(params=["native", "exact", "native table"])
 def destination(request: pytest.FixtureRequest, pg_database: str) -> Iterator[Destination]:
-    """A destination of the table before ALTER TYPE."""
-    with Destination(pg_database, (T,), profile=request.param).prepare() as made:
+    """A destination of the table before ALTER TYPE; users get a view, or a table."""
+    profile, _, surface = request.param.partition(" ")
+    surfaces = TableFilter(("*",)) if surface else None
+
+    def make_sink(*arguments: Any) -> PostgresSink:
+        return PostgresSink(*arguments, surfaces=surfaces)
+
+    with Destination(pg_database, (T,), profile=profile, make_sink=make_sink).prepare() as made:
         yield made
 
 
