@@ -14,7 +14,7 @@ from cdc_pipeline.dlq import DeadLetterCount
 from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.parity import Parity, TruthRow, masked_text
 from cdc_pipeline.load.postgres.plan import TablePlan
-from cdc_pipeline.load.postgres.sink import execute_sql
+from cdc_pipeline.load.postgres.write import execute_sql
 from cdc_pipeline.results import LaneResult
 from cdc_pipeline.transform import TableMasks
 from cdc_pipeline.types import to_json

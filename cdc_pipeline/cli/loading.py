@@ -17,7 +17,7 @@ from cdc_pipeline.config import Settings
 from cdc_pipeline.decode import DecodedBatch
 from cdc_pipeline.load.postgres import ddl, merge
 from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable
-from cdc_pipeline.load.postgres.sink import execute_sql
+from cdc_pipeline.load.postgres.write import execute_sql
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project

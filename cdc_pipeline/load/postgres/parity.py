@@ -18,8 +18,8 @@ import psycopg
 from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.copy_cy import HEADER, TRAILER
 from cdc_pipeline.load.postgres.plan import TablePlan
-from cdc_pipeline.load.postgres.sink import execute_sql
 from cdc_pipeline.load.postgres.types import MASKED, ValueType, part_json, value_type
+from cdc_pipeline.load.postgres.write import execute_sql
 from cdc_pipeline.schema import Column
 from cdc_pipeline.transform import Masker, TableMasks, mask_input
 from cdc_pipeline.types import (

@@ -13,20 +13,19 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, merge, migrate, offsets, purge, rerender, surface, touched
+from cdc_pipeline.load.postgres import ddl, dead_letters, migrate, offsets, purge, rerender, surface, touched
 from cdc_pipeline.load.postgres.connection import connect
-from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable, encode_table
+from cdc_pipeline.load.postgres.encode import EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
-from cdc_pipeline.load.postgres.fresh import FreshRows
 from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, masked_counter, refusal
 from cdc_pipeline.load.postgres.publish import publish, remove
+from cdc_pipeline.load.postgres.write import Writer, truncate
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, TableMasks
 
-_TABLE_LOCK = 723_012_103
 _OLDEST_SERVER = 150_000
 _IN_THE_CLEAR = ("NONE", "-")
 
@@ -55,10 +54,7 @@ class PostgresSink:
         self._views: dict[str, str] = {}
         self._connection: psycopg.Connection[Any] | None = None
         self._cell_oid = 0
-        self._staged: dict[str, str] = {}
-        self._made: set[str] = set()
-        self._filled: set[str] = set()
-        self._fresh = FreshRows()
+        self._writer = Writer()
 
     # --- planning ----------------------------------------------------------------------------------------------
 
@@ -105,7 +101,7 @@ class PostgresSink:
         """Creates what is missing, in one transaction under an advisory lock, so that two may start at once."""
         with translated(self._label, "preparing tables"), self._transaction() as connection:
             connection.execute("DISCARD TEMP")  # staging tables have the shape that state tables had
-            self._made.clear()
+            self._writer.forget()
             migrate.begin(connection)
             self._cell_oid = _oid_of_cell(connection)
             made: dict[Table, TablePlan] = {}
@@ -242,7 +238,7 @@ class PostgresSink:
         except RowsRefused as error:
             return f"SQLSTATE {error.state}"
         finally:
-            self._made.clear()
+            self._writer.forget()
         return None
 
     # --- reading back ------------------------------------------------------------------------------------------
@@ -284,97 +280,14 @@ class PostgresSink:
     # --- writing -----------------------------------------------------------------------------------------------
 
     def _write(self, connection: psycopg.Connection[Any], batches: Iterable[Encoded]) -> None:
-        self._filled.clear()
-        seen = touched.Touched(connection)
-        tables = sorted((cast(EncodedTable, batch.payload) for batch in batches), key=lambda one: one.plan.state)
-        _meet_ranges(connection, tables)
-        held = _held(connection, tables)
-        for encoded in tables:
-            plan = encoded.plan
-            ledger, keyed = held[plan.state]
-            if encoded.ranges is not None:
-                staged = self._ranges(connection, plan, encoded.ranges)
-                ledger = True
-                if plan.is_table:
-                    seen.ranges(plan, staged)
-            if encoded.rows is not None:
-                new = encoded.rows.inserts and keyed and not ledger and plan.takes_copies
-                fresh = new and self._fresh.worth_a_try(plan.state)
-                if not (fresh and self._copied(connection, plan, encoded.rows)):
-                    staged = self._merge(connection, plan, encoded.rows, static=False, ledger=ledger)
-                    if plan.is_table:
-                        seen.rows(plan, staged, encoded.rows.columns)
-            if encoded.static is not None:
-                staged = self._merge(connection, plan, encoded.static, static=True, ledger=ledger)
-                if plan.is_table:
-                    seen.static(plan, staged, encoded.static.columns)
-        seen.expired(plan for plan in self._plans.values() if plan.is_table)
-        seen.refresh()
-
-    def _copied(self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch) -> bool:
-        """Rows that are all new into the state table itself; False, and nothing written, when some are not."""
-        try:
-            with connection.transaction():
-                _copy_into(connection, plan.state, rows)
-        except psycopg.errors.UniqueViolation:
-            self._fresh.failed(plan.state)
-            return False
-        self._fresh.succeeded(plan.state)
-        return True
-
-    def _merge(
-        self, connection: psycopg.Connection[Any], plan: TablePlan, rows: CopyBatch, *, static: bool, ledger: bool
-    ) -> str:
-        """Rows that may be there already, through their staging table, which is returned."""
-        staged = self._copy(connection, plan.static_state if static else plan.state, rows)
-        merging = merge.merge_rows(plan, staged, rows.columns, static=static, ledger=ledger)
-        execute_sql(connection, merging, prepare=True)
-        return staged
-
-    def _ranges(self, connection: psycopg.Connection[Any], plan: TablePlan, ranges: CopyBatch) -> str:
-        """The ledger first, so that rows of this batch meet it; then the rows that are there already."""
-        staged = self._copy(connection, plan.ranges, ranges)
-        execute_sql(connection, merge.merge_ranges(plan, staged, ranges.columns))
-        execute_sql(connection, merge.cover_rows(plan, staged))
-        if plan.static:
-            execute_sql(connection, merge.cover_static(plan, staged))
-        return staged
+        kept = [plan for plan in self._plans.values() if plan.is_table]
+        self._writer.write(connection, [cast(EncodedTable, batch.payload) for batch in batches], kept)
 
     def _truncate(self, connection: psycopg.Connection[Any], truncations: Sequence[Truncation]) -> None:
-        """The ledger, which hides what was written before, and arrives later; then what it hides is taken away."""
-        emptied = {(one.table, one.ts) for one in truncations if not one.dropped}
-        for table, ts in sorted(emptied, key=lambda one: (str(one[0].id), one[1])):
-            connection.execute(merge.TRUNCATE, (table.id, ts))
-            plan = self._plans.get(table)
-            if plan is None:
-                continue
-            connection.execute(f"SELECT {_lock(exclusive=True)}".encode(), (plan.state,))
-            for state in (plan.state, *([plan.static_state] if plan.static else [])):
-                execute_sql(connection, f"LOCK TABLE {state} IN ROW EXCLUSIVE MODE")  # no column comes meanwhile
-                stamps = connection.execute(merge.STAMPS, (state,)).fetchall()
-                execute_sql(connection, merge.purge(state, stamps, ts))
-            if plan.has_clustering:
-                execute_sql(connection, f"DELETE FROM {plan.ranges} WHERE ts <= {ts}")
-            if plan.is_table:
-                touched.fill(connection, plan)
-
+        truncate(connection, self._plans, [one for one in truncations if not one.dropped])
         if self._chosen.drop_tables:
             for plan in [self._plans[one.table] for one in truncations if one.dropped and one.table in self._plans]:
                 remove(connection, plan)
-
-    def _copy(self, connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> str:
-        """Fills the staging table of a state table."""
-        staged = self._staged.get(table)
-        if staged is None:
-            staged = self._staged[table] = f"cdc_in_{len(self._staged)}"
-        if staged not in self._made:
-            execute_sql(connection, merge.staging(table, staged))
-            self._made.add(staged)
-        if table in self._filled:
-            execute_sql(connection, f"TRUNCATE {staged}")
-        self._filled.add(table)
-        _copy_into(connection, staged, batch)
-        return staged
 
     # --- the connection ----------------------------------------------------------------------------------------
 
@@ -385,13 +298,12 @@ class PostgresSink:
             with connection.transaction():
                 yield connection
         except BaseException:
-            self._made.clear()  # a staging table that was made is gone again
+            self._writer.forget()  # a staging table that was made is gone again
             raise
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
-            self._staged.clear()
-            self._made.clear()
+            self._writer = Writer()
             connection = connect(self._conninfo, commit=self._chosen.synchronous_commit)
             if connection.info.server_version < _OLDEST_SERVER:
                 connection.close()
@@ -409,37 +321,6 @@ def _oid_of_cell(connection: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
-def _meet_ranges(connection: psycopg.Connection[Any], tables: Sequence[EncodedTable]) -> None:
-    """A range and a row inside it, loaded by two lanes at once, would not see each other: ranges of a table wait for
-    rows that are being loaded, and rows for ranges; rows do not wait for rows."""
-    clustered = [one for one in tables if one.plan.has_clustering]
-    if clustered:
-        locks = ", ".join(_lock(exclusive=one.ranges is not None) for one in clustered)
-        connection.execute(f"SELECT {locks}".encode(), [one.plan.state for one in clustered])
-
-
-def _held(connection: psycopg.Connection[Any], tables: Sequence[EncodedTable]) -> dict[str, tuple[bool, bool]]:
-    """Per state table whether its ledger holds ranges, and whether the index is there that keeps keys unique."""
-    if not tables:
-        return {}
-    asked, indexes = [], []
-    for one in tables:
-        asked.append(f"EXISTS (SELECT FROM {one.plan.ranges})" if one.plan.has_clustering else "false")
-        asked.append("to_regclass(%s) IS NOT NULL")
-        indexes.append(ddl.key_index(one.plan.state))
-    found = connection.execute(f"SELECT {', '.join(asked)}".encode(), indexes).fetchone() or ()
-    return {one.plan.state: (found[2 * at], found[2 * at + 1]) for at, one in enumerate(tables)}
-
-
-def _lock(*, exclusive: bool) -> str:
-    return f"{'pg_advisory_xact_lock' if exclusive else 'pg_advisory_xact_lock_shared'}({_TABLE_LOCK}, hashtext(%s))"
-
-
-def _copy_into(connection: psycopg.Connection[Any], table: str, batch: CopyBatch) -> None:
-    with connection.cursor() as cursor, cursor.copy(merge.copy_in(table, batch.columns)) as copy:
-        copy.write(batch.data)
-
-
 def _place(conninfo: str) -> str:
     """` at host:port` of a connection string, never more of it."""
     try:
@@ -448,11 +329,3 @@ def _place(conninfo: str) -> str:
         raise ConfigurationError("expected a connection string of libpq, found something else") from None
     host = parts.get("host") or parts.get("hostaddr")
     return f" at {host}:{parts.get('port') or 5432}" if host else ""
-
-
-def execute_sql(connection: psycopg.Connection[Any], text: str, *, prepare: bool = False) -> psycopg.Cursor[Any]:
-    """Executes a statement made of quoted names and our own words; values travel by COPY and parameters.
-
-    `prepare`: it comes again, with every micro-batch, and is parsed and planned once.
-    """
-    return connection.execute(text.encode(), prepare=prepare)
