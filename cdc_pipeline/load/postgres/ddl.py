@@ -35,7 +35,7 @@ def statements(plan: TablePlan) -> Iterator[str]:
         yield from _added(plan.static_state, plan.static)
         yield f"ALTER TABLE {plan.static_state} ADD COLUMN IF NOT EXISTS {SEEN} timestamptz"
     if plan.has_clustering:
-        yield unique_index(plan.ranges, [*plan.partition_names, "lo", "hi"])
+        yield unique_index(plan.ranges, ledger_key(plan))
         yield f"ALTER TABLE {plan.ranges} ADD COLUMN IF NOT EXISTS applied timestamptz DEFAULT now()"
     yield f"CREATE SCHEMA IF NOT EXISTS {names.quoted(names.schema_name(plan.table.keyspace))}"
 
@@ -187,6 +187,20 @@ def unique_index(table: str, columns: Sequence[str]) -> str:
     """The one index of a state table. Nulls are not distinct: a key part may be an empty value of a typed column."""
     name = key_index(table).split(".", 1)[1]
     return f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({', '.join(columns)}) NULLS NOT DISTINCT"
+
+
+_LO_PREFIX = "substr({lo}, 1, 200)"
+
+
+def ledger_key(plan: TablePlan) -> list[str]:
+    """What tells the ranges of a ledger apart; bounds may be longer than an index takes."""
+    return [*plan.partition_names, f"({_LO_PREFIX.format(lo='lo')})", "(sha256(lo))", "(sha256(hi))"]
+
+
+def inside(ledger: str, key: str) -> str:
+    """The condition that a clustering's sort bytes lie in a range; its first part is the index's."""
+    lo = f"{ledger}.lo"
+    return f"{_LO_PREFIX.format(lo=lo)} <= {key} AND {lo} <= {key} AND {key} < {ledger}.hi"
 
 
 def key_index(table: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X, SEEN
+from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X, SEEN, inside, ledger_key
 from cdc_pipeline.load.postgres.names import quoted
 from cdc_pipeline.load.postgres.plan import TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import ValueType
@@ -69,16 +69,16 @@ def _ledgered(column: str, columns: Sequence[str]) -> str:
 
 def _ledger(plan: TablePlan, static: bool) -> str:
     """The greatest range deletion over each staged row; only a partition deletion (lo is empty) covers a static row."""
-    inside = "r.lo = ''" if static else f"r.lo <= i.{CLUSTERING} AND i.{CLUSTERING} < r.hi"
+    within = "r.lo = ''" if static else inside("r", f"i.{CLUSTERING}")
     return (
         f" LEFT JOIN LATERAL (SELECT max(r.ts) AS ts FROM {plan.ranges} r "
-        f"WHERE {plan.same_partition('r', 'i')} AND {inside}) l ON true"
+        f"WHERE {plan.same_partition('r', 'i')} AND {within}) l ON true"
     )
 
 
 def merge_ranges(plan: TablePlan, name: str, columns: Sequence[str]) -> str:
     """Staged ranges into the ledger."""
-    keys = [*plan.partition_names, "lo", "hi"]
+    keys = ledger_key(plan)
     return (
         f"INSERT INTO {plan.ranges} AS {OLD} ({', '.join(columns)}) SELECT {', '.join(columns)} FROM {name} "
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET ts = {NEW}.ts, applied = now() "

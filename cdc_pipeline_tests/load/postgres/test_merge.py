@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+import string
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -19,6 +21,8 @@ from cdc_pipeline_tests.load.destination import UNMASKED, Destination, state_of
 from cdc_pipeline_tests.load.histories import NOW, POOLS, SIMPLE, TIMES, History, counter_tables, histories
 from cdc_pipeline_tests.load.reference import Reference, reference
 from cdc_pipeline_tests.types.values import counted, int_bytes
+
+ONE = int_bytes(1)
 
 many = settings(
     max_examples=35,
@@ -262,3 +266,27 @@ def test_every_pair_of_rows(pg_database: str) -> None:
         changes = made((int_bytes(number),))
         pairs.append((changes[number // count], changes[number % count]))
     in_two_batches(pg_database, of, pairs, "native")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["rows first", "range first"])
+def test_bounds_that_no_index_holds(pg_database: str, late: bool) -> None:
+    """Two bounds of 2 000 bytes each, which differ only behind their beginning, delete what lies between them."""
+    of = table("t", clustering=[("c", "text")], regular=[("v", "int")])
+    noise = random.Random(7)
+    beginning = "".join(noise.choices(string.ascii_letters, k=1900))
+    keys = [(beginning + "".join(noise.choices(string.ascii_letters, k=100))).encode() for _ in range(9)]
+    keys.sort()
+    rows = [Change((ONE,), (key,), cells=(Cell("v", 5, ONE),), live=5) for key in keys]
+    bounds = (Bound((keys[2],), True), Bound((keys[6],), False))
+    others = (Bound((keys[3],), True), Bound((keys[6],), False))
+    ranges = [
+        Change((ONE,), kind=RowKind.RANGE, deleted=ts, bounds=one)
+        for ts, one in ((9, bounds), (8, others), (7, bounds))
+    ]
+    with Destination(pg_database, (of,)).prepare() as destination:
+        for changes in (ranges, rows) if late else (rows, ranges):
+            assert destination.load(batch(of, changes)) == []
+        assert destination.query('SELECT c FROM ks.t ORDER BY c COLLATE "C"') == [
+            (key.decode(),) for key in (*keys[:2], *keys[6:])
+        ]
+        assert destination.query('SELECT count(*) FROM cdc."ks.t:ranges"') == [(2,)]
