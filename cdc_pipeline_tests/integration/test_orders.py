@@ -27,16 +27,16 @@ def load_in_every_order(one: Recorded, rng: random.Random, orders: Sequence[str]
     """Loads a recording once for each order and compares each time; returns how many rows its truth has."""
     with one.workspace("forward").project() as project:
         ends = recorded.forward(project)
-        compared = one.assert_truth(ends, project.conninfo("warehouse"))
+        compared = one.assert_truth(project, ends, project.conninfo("warehouse"))
         for name in orders:
             there = one.workspace(name)
             with there.project() as another:
                 recorded.ORDERS[name](another, ends, rng)
-            one.assert_truth(ends, there.conninfo)
+                one.assert_truth(another, ends, there.conninfo)
     there = one.workspace("killed")
     recorded.killed(there, rng, 12)
     with there.project() as project:
-        one.assert_truth(recorded.forward(project), there.conninfo)
+        one.assert_truth(project, recorded.forward(project), there.conninfo)
     return compared
 
 

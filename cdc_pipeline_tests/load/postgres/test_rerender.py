@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.schema import Column, Table, TableFilter
 from cdc_pipeline.transform import MaskingPolicy, TableMasks
 from cdc_pipeline.types import CqlType, parse_type
@@ -62,7 +63,7 @@ def destination(request: pytest.FixtureRequest, pg_database: str) -> Iterator[De
     surfaces = TableFilter(("*",)) if surface else None
 
     def make_sink(*arguments: Any) -> PostgresSink:
-        return PostgresSink(*arguments, surfaces=surfaces)
+        return PostgresSink(*arguments, options=PostgresOptions(surfaces=surfaces))
 
     with Destination(pg_database, (T,), profile=profile, make_sink=make_sink).prepare() as made:
         yield made
