@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
+import pyarrow as pa
 
 from cdc_pipeline.change import ChangeBatch, Damage, Position
 from cdc_pipeline.decode import DecodedBatch
@@ -28,6 +29,11 @@ from cdc_pipeline.offsets import Lane
 from cdc_pipeline.results import Prepared
 from cdc_pipeline.schema import ChangeKind, Table
 from cdc_pipeline.transform import MaskedBatch, MaskingReport, TableMasks, compact
+
+
+def warm_up() -> None:
+    """Has Arrow load what it loads on first use (pandas, 0.2 s), for the first micro-batch not to wait for it."""
+    pa.array([0])
 
 
 class RefusedByDestination(RowError):

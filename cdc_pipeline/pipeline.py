@@ -27,7 +27,7 @@ from cdc_pipeline.change import START, Position
 from cdc_pipeline.decode import DecodedBatch, Decoder
 from cdc_pipeline.dlq import Seal, digest
 from cdc_pipeline.errors import CdcError, LogGone, RowsRefused
-from cdc_pipeline.fitting import Fitter
+from cdc_pipeline.fitting import Fitter, warm_up
 from cdc_pipeline.following import LaneReads, LogReader
 from cdc_pipeline.history import ShardSchema
 from cdc_pipeline.load import Sink
@@ -84,6 +84,7 @@ class LaneRunner:
 
     def open(self, run_id: str) -> LaneState:
         """Prepares the destination's tables as they were at the offset, and takes the lane from any older writer."""
+        warm_up()
         position = self.prepare_tables()
         self.result.state = self._trying(lambda: self.sink.claim(self.lane, run_id))
         if self.result.state.position != position:  # another writer moved it meanwhile
