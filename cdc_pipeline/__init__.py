@@ -8,7 +8,8 @@ The stages in the data's order, a folder each:
     load         a destination's types, and one transaction per micro-batch
 
 Beside them: `types` CQL types, `schema` tables, `offsets` and `dlq` records of positions and dead letters,
-`observability`, `embedded`. `pipeline` tells the way of one micro-batch; `project` makes everything from the settings;
+`observability`, `embedded`. `pipeline` tells the way of one micro-batch, of which `ahead` makes the next meanwhile;
+`project` makes everything from the settings;
 `orchestration` is Dagster, and only there; `cli` is the command line.
 
 The public names are loaded when they are first used.

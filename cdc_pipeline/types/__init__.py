@@ -8,7 +8,8 @@ Reading order:
 * `strings`, `numbers`, `floats`, `temporal`, `identifiers`, `collections`: the JSON text of each family, registered in
   `registry`; `json` compiles one function per type out of them, letter by letter as Cassandra prints, or without the
   losses of that form for a destination.
-* `sortkeys`, `ordering`: bytes that sort as Cassandra sorts values, clusterings and the bounds of ranges.
+* `sortkeys`, `ordering`: bytes that sort as Cassandra sorts values, clusterings and the bounds of ranges; `key_arrays`
+  the same for whole Arrow columns, by the kernel `keys_cy` where it is compiled.
 
 Values come in and go out as serialized bytes; malformed ones are a ValueError that never holds the value.
 """
