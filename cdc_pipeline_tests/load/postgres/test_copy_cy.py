@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc_pipeline.load.postgres import COMPILED, copy_cy
@@ -70,6 +70,7 @@ def test_both_forms_are_here() -> None:
 
 @pytest.mark.parametrize("module", [copy_cy, INTERPRETED], ids=["compiled", "interpreted"])
 @given(rows=tables(), data=st.data())
+@settings(deadline=None)
 def test_rows(module: ModuleType, rows: list[list[bytes | None]], data: st.DataObject) -> None:
     """A count of fields, then length and bytes of each; length -1 is NULL."""
     columns = [column([row[at] for row in rows], data) for at in range(len(rows[0]))] if rows else []
@@ -80,6 +81,7 @@ def test_rows(module: ModuleType, rows: list[list[bytes | None]], data: st.DataO
 @given(
     numbers=st.lists(st.none() | st.integers(-(2**63) + 1, 2**63 - 1), max_size=6), null=st.sampled_from([0, -(2**63)])
 )
+@settings(deadline=None)
 def test_numbers(module: ModuleType, numbers: list[int | None], null: int) -> None:
     """Eight bytes each; one number stands for NULL, as does a row without a place."""
     values = np.array([null if number is None else number for number in numbers], np.int64)
@@ -142,6 +144,7 @@ def record(cell: tuple[int, bytes, int, int, bytes | None, bytes | None]) -> byt
 
 @pytest.mark.parametrize("module", [copy_cy, INTERPRETED], ids=["compiled", "interpreted"])
 @given(many=cells())
+@settings(deadline=None)
 def test_cells(module: ModuleType, many: list[tuple[int, bytes, int, int, bytes | None, bytes | None]]) -> None:
     """One array of records per row, in the order that is given."""
     order = sorted(range(len(many)), key=lambda cell: many[cell][:2])
