@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from cdc_pipeline.change import Bound, RowKind
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.postgres import PostgresSink
+from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
 from cdc_pipeline.schema import TableFilter
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
@@ -61,7 +62,9 @@ class TestTables(SinkContract):
     @pytest.fixture
     def place(self, ts_database: str) -> Database:
         """A fresh database."""
-        return Database(ts_database, lambda *a: TimescaleSink(*a, surfaces=TableFilter(("*",))))
+        return Database(
+            ts_database, lambda *a: TimescaleSink(*a, postgres=PostgresOptions(surfaces=TableFilter(("*",))))
+        )
 
 
 @pytest.mark.parametrize("profile", ["native", "exact"])
