@@ -15,7 +15,7 @@ from cdc_pipeline_tests.load.destination import state_of
 from cdc_pipeline_tests.load.timescaledb.server.conftest import compress
 from cdc_pipeline_tests.recordings import NAMES, Recording, opener
 
-CHOSEN = [name for name in NAMES if name.startswith(("shop-5", "shop-lz4", "types-5", "tombstones-", "random-"))]
+CHOSEN = [name for name in NAMES if name.startswith(("shop-5", "shop-lz4", "types-", "tombstones-", "random-"))]
 
 
 @pytest.fixture(scope="session")
