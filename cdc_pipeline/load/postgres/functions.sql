@@ -47,27 +47,6 @@ IMMUTABLE LANGUAGE sql AS $$
         ORDER BY substr(path, 1, 16), path DESC) newest
 $$;
 
--- The shards of a counter: cells whose path is counter id (16 bytes), clock and count, made to sort, and whose text is the
--- count. One that another of its id outlives in both (clock, count) and writetime will never count again.
-CREATE OR REPLACE FUNCTION cdc.merge_shards(a cdc.cell[], b cdc.cell[], deleted bigint) RETURNS cdc.cell[]
-IMMUTABLE LANGUAGE sql AS $$
-  WITH merged AS MATERIALIZED (SELECT path, w, frag FROM unnest(cdc.merge_cells(a, b, deleted)))
-  SELECT array_agg(ROW(path, w, NULL, NULL, frag)::cdc.cell ORDER BY path) FROM merged m
-  WHERE NOT EXISTS (SELECT 1 FROM merged o
-                    WHERE substr(o.path, 1, 16) = substr(m.path, 1, 16) AND o.path > m.path AND o.w >= m.w)
-$$;
-
--- A counter: of each counter id the count with the greatest clock that no deletion hides, added up as 64 bits wrap.
--- A deletion of the column hides all, younger ones too, until a deletion of the row or a truncation hides it (`lowest`).
-CREATE OR REPLACE FUNCTION cdc.counter_sum(shards cdc.cell[], deleted bigint, lowest bigint) RETURNS bigint
-IMMUTABLE LANGUAGE sql AS $$
-  SELECT (mod(mod(sum(frag::numeric) + 9223372036854775808, 18446744073709551616) + 18446744073709551616,
-              18446744073709551616) - 9223372036854775808)::bigint
-  FROM (SELECT DISTINCT ON (substr(path, 1, 16)) frag FROM unnest(shards)
-        WHERE w > lowest AND NOT coalesce(deleted > lowest, false)
-        ORDER BY substr(path, 1, 16), path DESC) newest
-$$;
-
 CREATE OR REPLACE FUNCTION cdc.cells_array(cells cdc.cell[], deleted bigint, now bigint) RETURNS text[]
 IMMUTABLE LANGUAGE sql AS $$
   SELECT array_agg(frag ORDER BY path) FROM unnest(cells)
