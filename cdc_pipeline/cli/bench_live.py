@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -80,7 +81,7 @@ def bench_live(
     return 0
 
 
-class _Follower:
+class _Follower(ABC):
     """Notes when what was written had been reached."""
 
     def __init__(self, source: ShardLog, schema: Path, folder: Path) -> None:
@@ -93,13 +94,13 @@ class _Follower:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def step(self) -> None:
         """Takes what is durable now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Lets go of everything."""
-        raise NotImplementedError
 
     def note(self, position: Position) -> None:
         """All up to here is there."""
