@@ -19,7 +19,7 @@ What comes out is pseudonymised, not anonymous, and not HIPAA Safe Harbor.
 """
 
 from cdc_pipeline.transform.classify import MaskingStrategy, classify_field
-from cdc_pipeline.transform.compaction import Cells, ColumnDeletions, MergedBatch, RangeDeletion, Rows, compact
+from cdc_pipeline.transform.compaction import Cells, ColumnDeletions, MergedBatch, RangeDeletion, Rows, compact, taken
 from cdc_pipeline.transform.decision import Decision, Unclassified
 from cdc_pipeline.transform.keys import KeyRing
 from cdc_pipeline.transform.masker import Masked, Masker
@@ -53,4 +53,5 @@ __all__ = [
     "compact",
     "mask_input",
     "open_mutation",
+    "taken",
 ]

@@ -51,7 +51,7 @@ class Cells:
     def only(self, kept: npt.NDArray[np.bool_]) -> Cells:
         """Those that are marked."""
         at = np.flatnonzero(kept)
-        arrays = (_taken(self.path, at), _taken(self.value, at))
+        arrays = (taken(self.path, at), taken(self.value, at))
         return Cells(self.row[at], self.column[at], self.ts[at], self.x[at], *arrays, self.source[at])
 
 
@@ -180,9 +180,9 @@ def _merge(batch: ChangeBatch, chosen: Longs, cells: _CellColumns, *, clustered:
     if table.is_counter and shared.any():
         winners = winners.only(undominated(winners.row, winners.column, winners.ts, winners.path))
     return Rows(
-        keys=tuple(_taken(rows.column(f"key{i}"), source) for i in range(len(table.partition_key))),
+        keys=tuple(taken(rows.column(f"key{i}"), source) for i in range(len(table.partition_key))),
         clustering=tuple(
-            _taken(rows.column(f"ck{i}"), source) for i in range(len(table.clustering) if clustered else 0)
+            taken(rows.column(f"ck{i}"), source) for i in range(len(table.clustering) if clustered else 0)
         ),
         live_ts=live_ts,
         live_x=live_x,
@@ -208,17 +208,17 @@ def _identify(table: Table, rows: pa.RecordBatch, chosen: Longs, *, clustered: b
 
     Clustering values are compared as Cassandra sorts them: the decimals 1.0 and 1.00 are one row.
     """
-    parts = [_taken(rows.column(f"key{i}"), chosen) for i in range(len(table.partition_key))]
+    parts = [taken(rows.column(f"key{i}"), chosen) for i in range(len(table.partition_key))]
     if clustered and table.clustering:
-        parts.append(_sort_bytes(table, [_taken(rows.column(f"ck{i}"), chosen) for i in range(len(table.clustering))]))
+        parts.append(_sort_bytes(table, [taken(rows.column(f"ck{i}"), chosen) for i in range(len(table.clustering))]))
     order, new = arranged(parts)
     merged = np.empty(len(order), np.int64)
     merged[order] = np.cumsum(new) - 1
     return merged, order[new]
 
 
-def _taken(array: pa.Array, at: Longs) -> pa.Array:
-    """The values at these places, which rise where they are all."""
+def taken(array: pa.Array, at: Longs) -> pa.Array:
+    """The values at these places; the array itself, not a copy, where these are all in order."""
     if len(at) == len(array) and (at[1:] > at[:-1]).all():
         return array
     return array.take(pa.array(at))
@@ -265,8 +265,8 @@ def _winners(cells: _CellColumns, row_of: Longs, shared: npt.NDArray[np.bool_]) 
         column=cells.column[picked],
         ts=cells.ts[picked],
         x=cells.x[picked],
-        path=_taken(cells.path, picked),
-        value=_taken(cells.value, picked),
+        path=taken(cells.path, picked),
+        value=taken(cells.value, picked),
         source=cells.row[picked],
     )
 

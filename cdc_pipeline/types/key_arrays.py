@@ -45,7 +45,7 @@ def clustering_keys(
     if not keys_cy.COMPILED:
         return _one_by_one(types, descending, columns)
     given = [_component(*one) for one in zip(types, descending, columns, strict=True)]
-    data, offsets, bad = keys_cy.compose(rows, [(*how, *_addresses(array)) for how, array in given])
+    data, offsets, bad = keys_cy.compose(rows, [(*how, *addresses(array)) for how, array in given])
     keys = pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
     return keys, bad.astype(bool)
 
@@ -55,7 +55,7 @@ def arranged(columns: Sequence[pa.BinaryArray]) -> tuple[Longs, Marks]:
     rows = len(columns[0])
     whole = [_whole(column) for column in columns]
     if keys_cy.COMPILED:
-        order, new = keys_cy.arrange(rows, [_addresses(column)[:2] for column in whole])
+        order, new = keys_cy.arrange(rows, [addresses(column)[:2] for column in whole])
         return order, new.astype(bool)
     keys = list(zip(*(column.to_pylist() for column in whole), strict=True))
     order = np.array(sorted(range(rows), key=keys.__getitem__), np.int64)
@@ -97,11 +97,14 @@ def _whole(column: pa.BinaryArray) -> pa.BinaryArray:
     return column if len(column) else pa.array([b""], pa.binary()).slice(0, 0)
 
 
-def _addresses(column: pa.BinaryArray) -> tuple[int, int, int, int]:
-    """Data, offsets from the first value on, validity (0 = all valid) and its first bit."""
+def addresses(column: pa.BinaryArray) -> tuple[int, int, int, int]:
+    """Addresses of the bytes, of the offsets from the first value on, and of the validity (0 = all valid), and the
+    validity's first bit; an array without values may have no buffers."""
     valid, offsets, data = column.buffers()
+    first = column.offset
+    ends = offsets.address + 4 * first if offsets is not None else 0
     marks = valid.address if valid is not None and column.null_count else 0
-    return data.address if data is not None else 0, offsets.address + 4 * column.offset, marks, column.offset
+    return data.address if data is not None else 0, ends, marks, first
 
 
 def _one_by_one(

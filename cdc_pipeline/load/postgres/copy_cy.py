@@ -10,7 +10,8 @@ import struct
 import cython
 import numpy as np
 
-from cdc_pipeline.load.postgres.fields import BinaryField, LongField, checked
+from cdc_pipeline.load.postgres.fields import LongField, checked
+from cdc_pipeline.types.key_arrays import addresses
 
 if cython.compiled:
     from cython.cimports.libc.string import memcpy
@@ -58,7 +59,7 @@ def _encode(rows: cython.Py_ssize_t, fields: list):
         if isinstance(field, LongField):
             table[_PARTS * at : _PARTS * (at + 1)] = (1, field.values.ctypes.data, 0, 0, 0, index, field.null)
         else:
-            table[_PARTS * at : _PARTS * (at + 1)] = (0, *field.address, index, 0)
+            table[_PARTS * at : _PARTS * (at + 1)] = (0, *addresses(field.values), index, 0)
     parts: cython.p_longlong = cython.cast(cython.p_longlong, cython.cast(cython.size_t, table.ctypes.data))
     size: cython.Py_ssize_t
     with cython.nogil:
@@ -185,7 +186,7 @@ def _cells(order, rows, path, ts, x, value, text, cell_oid: cython.longlong):
             rows.ctypes.data,
             ts.ctypes.data,
             x.ctypes.data,
-            *(number for one in (path, value, text) for number in BinaryField(one).address),
+            *(number for one in (path, value, text) for number in addresses(one)),
             cell_oid,
         ],
         np.int64,

@@ -16,7 +16,7 @@ from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
 from cdc_pipeline.load.postgres.fields import BinaryField, Field, Index, LongField, Longs
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType, Unfit, ValueType
-from cdc_pipeline.transform import ColumnDeletions, MaskedBatch, RangeDeletion, Rows
+from cdc_pipeline.transform import ColumnDeletions, MaskedBatch, RangeDeletion, Rows, taken
 from cdc_pipeline.types import CqlType, Scalar, clustering_key, range_bounds
 from cdc_pipeline.types.key_arrays import clustering_keys
 
@@ -108,7 +108,7 @@ class _Encoder:
         if not len(at):
             return []
         cells, index = rows.cells, _index(rows.cells.row[at], len(rows))
-        serialized = _taken(cells.value, at)
+        serialized = taken(cells.value, at)
         typed = self._encoded(value.column.name, value.column, value.type, serialized, cells.source[at])
         parts: CopyColumns = [
             (value.part("v"), BinaryField(typed, index)),
@@ -215,7 +215,3 @@ def _index(row: Longs, count: int) -> Index:
     index = np.full(count, -1, np.int32)
     index[row] = np.arange(len(row), dtype=np.int32)
     return index
-
-
-def _taken(array: pa.Array, at: Longs) -> pa.Array:
-    return array if len(at) == len(array) else array.take(pa.array(at))

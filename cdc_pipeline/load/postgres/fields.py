@@ -21,15 +21,6 @@ class BinaryField:
     values: pa.BinaryArray
     index: Index | None = None
 
-    @property
-    def address(self) -> tuple[int, int, int, int]:
-        """Addresses of bytes, offsets and validity (0 = all valid), and the validity's first bit."""
-        valid, offsets, data = self.values.buffers()
-        first = self.values.offset
-        ends = offsets.address + 4 * first if offsets is not None else 0
-        marks = valid.address if valid is not None and self.values.null_count else 0
-        return data.address if data is not None else 0, ends, marks, first
-
 
 @dataclass(frozen=True, slots=True)
 class LongField:

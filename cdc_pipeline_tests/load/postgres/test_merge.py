@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, reject, settings
@@ -65,10 +65,18 @@ def compared(destination: Destination, history: History, state: Reference, now: 
         reject()
 
 
+def deliver(destination: Destination, history: History, delivered: Iterable[list[Change] | int]) -> None:
+    """Batches of changes, none of which is parked, and truncations at a time (µs)."""
+    for one in delivered:
+        if isinstance(one, int):
+            destination.truncate(history.table, one)
+        else:
+            assert destination.load(batch(history.table, one)) == []
+
+
 def assert_answers(destination: Destination, history: History, delivered: list[list[Change]]) -> None:
     """Delivers, and compares the view with the reference at four times around the expiries."""
-    for changes in delivered:
-        assert destination.load(batch(history.table, changes)) == []
+    deliver(destination, history, delivered)
     state = reference(history.table, history.changes)
     for now in (NOW - 2, NOW, NOW + 2000):
         parity = compared(destination, history, state, now)
@@ -128,11 +136,7 @@ def test_truncations_in_any_order(new_database: Callable[[], str], data: st.Data
     for ts in times:
         state.truncate(ts)
     with Destination(new_database(), (history.table,), profile=profile).prepare() as destination:
-        for one in data.draw(st.permutations(delivered)):
-            if isinstance(one, int):
-                destination.truncate(history.table, one)
-            else:
-                assert destination.load(batch(history.table, one)) == []
+        deliver(destination, history, data.draw(st.permutations(delivered)))
         for now in (NOW - 2, NOW, NOW + 2000):
             parity = compared(destination, history, state, now)
             assert (parity.missing, parity.extra) == ((), ())
@@ -153,11 +157,7 @@ def test_counters_in_any_order(new_database: Callable[[], str], data: st.DataObj
     for ts in times:
         state.truncate(ts)
     with Destination(new_database(), (history.table,), profile=profile).prepare() as destination:
-        for one in data.draw(st.permutations(delivered)):
-            if isinstance(one, int):
-                destination.truncate(history.table, one)
-            else:
-                assert destination.load(batch(history.table, one)) == []
+        deliver(destination, history, data.draw(st.permutations(delivered)))
         parity = destination.compare(history.table, state.select(NOW), NOW)
         assert (parity.missing, parity.extra) == ((), ())
 
