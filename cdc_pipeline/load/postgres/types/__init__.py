@@ -11,7 +11,6 @@ from cdc_pipeline.load.postgres.types.columns import (
     ValueType,
     cells_type,
     masked_cells_type,
-    part_json,
     scalar_type,
     value_type,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "ValueType",
     "cells_type",
     "masked_cells_type",
-    "part_json",
     "scalar_type",
     "value_type",
 ]

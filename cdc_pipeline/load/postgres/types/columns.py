@@ -27,6 +27,7 @@ from cdc_pipeline.types import (
     field_label,
     json_string,
     map_key_json,
+    part_json,
     sort_key,
     to_json,
 )
@@ -212,14 +213,6 @@ def _field_fragment(cql_type: UserType, profile: str) -> Fragment:
         return text
 
     return fragment
-
-
-def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
-    """The JSON of a value inside another: there an empty blob is `0x`, as Cassandra prints it."""
-    render = to_json(cql_type, "destination")
-    if cql_type == Scalar("blob"):
-        return lambda raw: render(raw) if raw else '"0x"'
-    return render
 
 
 def _of_scalar(scalar: ScalarType) -> ValueType:
