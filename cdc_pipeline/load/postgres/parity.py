@@ -18,7 +18,7 @@ import psycopg
 from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.copy_cy import HEADER, TRAILER
 from cdc_pipeline.load.postgres.plan import TablePlan
-from cdc_pipeline.load.postgres.types import MASKED, ValueType, part_json, value_type
+from cdc_pipeline.load.postgres.types import MASKED, ValueType, value_type
 from cdc_pipeline.load.postgres.write import execute_sql
 from cdc_pipeline.schema import Column
 from cdc_pipeline.transform import Masker, TableMasks, mask_input
@@ -31,6 +31,7 @@ from cdc_pipeline.types import (
     field_label,
     json_string,
     map_key_json,
+    part_json,
     split_collection,
 )
 
