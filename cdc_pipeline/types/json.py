@@ -41,7 +41,7 @@ def to_json(cql_type: CqlType, form: Form = "cassandra") -> Callable[[bytes], st
 
 
 def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
-    """The JSON of a value inside another: there an empty blob is `0x`, as Cassandra prints it."""
+    """The `destination` form of a value inside another: there an empty blob is `0x`, as Cassandra prints it."""
     render = to_json(cql_type, "destination")
     if cql_type == Scalar("blob"):
         return lambda raw: render(raw) if raw else '"0x"'

@@ -4,6 +4,7 @@
 `literals.py` elements as text; `columns.py` what a whole column becomes.
 """
 
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.types.columns import (
     COUNTER,
     MASKED,
@@ -15,7 +16,6 @@ from cdc_pipeline.load.postgres.types.columns import (
     value_type,
 )
 from cdc_pipeline.load.postgres.types.mapping import KEY_IS_EXACT
-from cdc_pipeline.load.postgres.types.scalars import Unfit
 
 __all__ = [
     "COUNTER",
