@@ -19,9 +19,10 @@ from cdc_pipeline.cli.app import JsonOption, app, output
 from cdc_pipeline.cli.demo_files import DemoFolder
 from cdc_pipeline.cli.demo_summary import Outcome, show
 from cdc_pipeline.cli.output import Output
+from cdc_pipeline.destinations import EMBEDDED_DATABASE
 from cdc_pipeline.load import read_truth
 from cdc_pipeline.load.postgres import PostgresSink
-from cdc_pipeline.project import EMBEDDED_DATABASE, Project
+from cdc_pipeline.project import Project
 
 _DESTINATION = "warehouse"
 
