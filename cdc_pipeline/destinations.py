@@ -24,6 +24,7 @@ from cdc_pipeline.load.clickhouse.options import ClickHouseOptions, Cluster
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
+from cdc_pipeline.pace import Pace
 from cdc_pipeline.schema import TableFilter
 
 EMBEDDED_DATABASE = "cdc"
@@ -112,10 +113,11 @@ class Destinations:
         place = self._places[name]
         return place.batch if isinstance(place, ClickHouseDestination) else self._batch
 
-    def pace(self, name: str) -> float:
-        """The least seconds between two commits of a lane of which less than a micro-batch waits; 0: none."""
-        place = self._places[name]
-        return place.pace.total_seconds() if isinstance(place, ClickHouseDestination) else 0.0
+    def pace(self, name: str) -> Pace:
+        """How often a lane of a destination commits."""
+        place, batch = self._places[name], self.batch(name)
+        seconds = place.pace.total_seconds() if isinstance(place, ClickHouseDestination) else 0.0
+        return Pace(seconds, batch.rows, batch.bytes)
 
 
 def _directory(place: Destination) -> Path:

@@ -298,6 +298,7 @@ class Project:
             retry=Retry(retry.attempts, retry.wait, retry.max_wait),
             metrics=self.metrics,
             seal=self.policy.seal,
+            pace=self._destinations.pace(lane.destination),
         )
         self._runners.append(runner)
         return runner
