@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -99,9 +100,21 @@ def _as_text(value: object) -> object:
     return str(int(value)) if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
 
 
-_Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-_Prefix = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
-_SettingName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    def checked(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise PydanticCustomError(
+                "name", "expected {expected}, found {found}", {"expected": expected, "found": value}
+            )
+        return value
+
+    return AfterValidator(checked)
+
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_Identifier = Annotated[str, _matching(_NAME, "letters, digits and _, no digit first")]
+_Prefix = Annotated[str, _matching(f"({_NAME})?", "letters, digits and _, no digit first")]
+_SettingName = Annotated[str, _matching(r"[a-z][a-z0-9_]*", "lower case letters, digits and _")]
 _SettingValue = Annotated[str, BeforeValidator(_as_text)]
 
 

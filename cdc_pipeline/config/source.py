@@ -25,7 +25,7 @@ def parse_duration(value: object) -> object:
         return value
     match = re.fullmatch(r"(\d{1,6})(ms|[smhdw])", value.strip()) if isinstance(value, str) else None
     if not match:
-        raise PydanticCustomError("duration", "expected a duration as 30m, 12h or 7d")
+        raise PydanticCustomError("duration", "expected a duration as 500ms, 30m, 12h or 7d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
