@@ -22,7 +22,7 @@ import structlog
 
 from cdc_pipeline.ahead import one_ahead
 from cdc_pipeline.capture import SegmentState, ShardLog
-from cdc_pipeline.capture.loss import removed_unread
+from cdc_pipeline.capture.loss import begins_without, left_the_archive, removed_unread
 from cdc_pipeline.change import START, Position
 from cdc_pipeline.decode import DecodedBatch, Decoder
 from cdc_pipeline.dlq import Seal, digest
@@ -98,21 +98,15 @@ class LaneRunner:
     def _check_gap(self, position: Position) -> None:
         """`LogGone` where going on would leave out what the archive no longer has; a new lane begins with what is
         there, and says so."""
-        gone = removed_unread(self.source, position)
-        if not gone:
-            return
-        what = (
-            f"{len(gone)} segments from {gone[0]} on left the archive"
-            if len(gone) > 1
-            else f"{gone[0]} left the archive"
-        )
         if position == START:
-            self._problem(f"lane {self.lane}: begins without what was written before: {what}")
+            if without := begins_without(self.source):
+                self._problem(f"lane {self.lane}: {without}")
             return
-        raise LogGone(
-            f"lane {self.lane}: expected the log from {position} on, found that {what}: the destination is older than "
-            "the archive's retention; restore a newer one, or put the segments back"
-        )
+        if gone := removed_unread(self.source, position):
+            raise LogGone(
+                f"lane {self.lane}: expected the log from {position} on, found that {left_the_archive(gone)}: the "
+                "destination is older than the archive's retention; restore a newer one, or put the segments back"
+            )
 
     def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Loads what is durable now; returns the number of micro-batches. `open` comes first.

@@ -155,6 +155,14 @@ class Project:
         """The selection of the configuration."""
         return TableFilter.of(self.settings.source.tables)
 
+    def check_selected(self) -> None:
+        """`ConfigurationError` where nothing would be loaded: a lane's offset would pass everything."""
+        if not self.selected and not self.waits_for_tables:
+            raise ConfigurationError(
+                "expected at least one table of the schema with cdc = true, found none that is selected",
+                key="source.tables",
+            )
+
     def loaded(self, sink: Sink) -> dict[str, TableMasks]:
         """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
         tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
@@ -279,11 +287,7 @@ class Project:
         """A runner of a lane with a decoder and a connection of its own."""
         source = self.source(lane.shard)
         places = self._places(lane.shard)
-        if not self.selected and not self.waits_for_tables:  # else the offset would pass everything
-            raise ConfigurationError(
-                "expected at least one table of the schema with cdc = true, found none that is selected",
-                key="source.tables",
-            )
+        self.check_selected()
         sink = self.sink(lane.destination)
         tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
         tables.of(self.schema)  # what cannot be masked is said before a connection is made
