@@ -19,9 +19,10 @@ from cdc_pipeline.cli.app import JsonOption, app, output
 from cdc_pipeline.cli.demo_files import DemoFolder
 from cdc_pipeline.cli.demo_summary import Outcome, show
 from cdc_pipeline.cli.output import Output
+from cdc_pipeline.destinations import EMBEDDED_DATABASE
+from cdc_pipeline.load import read_truth
 from cdc_pipeline.load.postgres import PostgresSink
-from cdc_pipeline.load.postgres.parity import compare, read_truth
-from cdc_pipeline.project import EMBEDDED_DATABASE, Project
+from cdc_pipeline.project import Project
 
 _DESTINATION = "warehouse"
 
@@ -79,7 +80,7 @@ def _replay(out: Output, folder: DemoFolder) -> Outcome:
             for name, masks in project.loaded(sink).items():
                 plan = sink.table_plan(masks.table, masks)
                 truth = list(read_truth(folder.truth(name)))
-                outcome.parity.append(compare(connection, plan, masks, truth, folder.expected_at))
+                outcome.parity.append(sink.compare(masks.table, masks, truth, folder.expected_at))
                 outcome.add_examples(connection, plan, masks, truth)
             outcome.refused = {t.table: t.refusal for t in project.plan(_DESTINATION) if t.refusal is not None}
     outcome.seconds = time.monotonic() - started

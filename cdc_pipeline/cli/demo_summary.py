@@ -11,8 +11,8 @@ import psycopg
 
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.dlq import DeadLetterCount
+from cdc_pipeline.load import Parity, TruthRow, masked_text
 from cdc_pipeline.load.postgres import names
-from cdc_pipeline.load.postgres.parity import Parity, TruthRow, masked_text
 from cdc_pipeline.load.postgres.plan import TablePlan
 from cdc_pipeline.load.postgres.write import execute_sql
 from cdc_pipeline.results import LaneResult

@@ -14,12 +14,12 @@ from typing import Any
 
 from cdc_pipeline.change import Position
 from cdc_pipeline.decode import DecodedBatch
-from cdc_pipeline.load.postgres.parity import TruthRow, read_truth
+from cdc_pipeline.load import Sink, TruthRow, read_truth
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
 from cdc_pipeline.transform import TableMasks
 from cdc_pipeline_tests.chaos.child import STEPS
-from cdc_pipeline_tests.integration.truth import Explained, parity, unexplained
+from cdc_pipeline_tests.integration.truth import Explained, unexplained
 from cdc_pipeline_tests.integration.workspace import Workspace, rows
 from cdc_pipeline_tests.recordings import Recording
 
@@ -65,6 +65,7 @@ class Recorded:
 
         What `exact` cannot hold (U+0000 in a text, a key too long for an index) is parked, and explains its row.
         """
+        sink = project.sink("warehouse")
         compared, seen = 0, set(NEVER_IN_THE_LOG)
         for runner in drained:
             found = (runner.result.parked.keys() - WITHOUT_A_PLACE, runner.result.problems)
@@ -75,7 +76,7 @@ class Recorded:
             path = self.recording.path / "expected" / f"{table.full_name}.raw.jsonl"
             if path.exists():
                 truth = list(read_truth(path))
-                missing, extra = self._differences(drained[0], conninfo, masks, truth, why)
+                missing, extra = self._differences(sink, conninfo, masks, truth, why)
                 differs = (table.full_name, missing[:2], extra[:2])
                 assert differs == (table.full_name, [], []), differs
                 compared += len(truth)
@@ -86,12 +87,12 @@ class Recorded:
         return compared
 
     def _differences(
-        self, runner: LaneRunner, conninfo: str, masks: TableMasks, truth: list[TruthRow], why: Explained | None
+        self, sink: Sink, conninfo: str, masks: TableMasks, truth: list[TruthRow], why: Explained | None
     ) -> tuple[list[Any], list[str]]:
         as_of = self.recording.meta["expected_at"]
         if why is not None:
-            return unexplained(runner, conninfo, masks, truth, as_of, why)
-        found = parity(runner, conninfo, masks, truth, as_of)
+            return unexplained(sink, conninfo, masks, truth, as_of, why)
+        found = sink.compare(masks.table, masks, truth, as_of)
         return list(found.missing), list(found.extra)
 
     def _not_loaded(self, project: Project) -> set[str]:

@@ -13,7 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, migrate, offsets, purge, rerender, surface, touched
+from cdc_pipeline.load.parity import Parity, TruthRow
+from cdc_pipeline.load.postgres import ddl, dead_letters, migrate, offsets, parity, purge, rerender, surface, touched
 from cdc_pipeline.load.postgres.connection import connect
 from cdc_pipeline.load.postgres.encode import EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
@@ -266,6 +267,11 @@ class PostgresSink:
             except psycopg.errors.QueryCanceled:
                 return None
         return int(row[0]) if row is not None else None
+
+    def compare(self, table: Table, masks: TableMasks, truth: Iterable[TruthRow], as_of: str) -> Parity:
+        """A table's view at an instant against its truth."""
+        with translated(self._label, "comparing a table with its truth"), connect(self._conninfo) as connection:
+            return parity.compare(connection, self.table_plan(table, masks), masks, truth, as_of)
 
     def close(self) -> None:
         """Closes the connection."""
