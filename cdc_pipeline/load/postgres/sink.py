@@ -19,9 +19,10 @@ from cdc_pipeline.load.postgres.connection import connect
 from cdc_pipeline.load.postgres.encode import EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.options import PostgresOptions
-from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, masked_counter, refusal
+from cdc_pipeline.load.postgres.plan import TablePlan, make_plan
 from cdc_pipeline.load.postgres.publish import publish, remove
 from cdc_pipeline.load.postgres.write import Writer, truncate
+from cdc_pipeline.load.refusals import masked_counter
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
@@ -61,7 +62,7 @@ class PostgresSink:
 
     def summary(self, table: Table, masks: TableMasks) -> TableSummary:
         """What the table would become; needs no server."""
-        reason = refusal(table) or masked_counter(table, masks)
+        reason = table.refusal or masked_counter(table, masks)
         if reason is not None:
             return TableSummary(table.full_name, "", (), refusal=reason)
         plan = self.table_plan(table, masks)
