@@ -16,11 +16,13 @@ from cdc_pipeline.config import (
     Settings,
     TimescaleDestination,
 )
+from cdc_pipeline.embedded.clickhouse import EmbeddedClickHouse
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load import Sink
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions, Cluster
+from cdc_pipeline.load.clickhouse.sink import ClickHouseSink
 from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.load.postgres.options import PostgresOptions
 from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
@@ -41,6 +43,7 @@ class Destinations:
         self._places: Mapping[str, Destination] = settings.destinations
         self._batch = settings.batch
         self._postgres: dict[str, EmbeddedPostgres] = {}
+        self._clickhouse: dict[str, EmbeddedClickHouse] = {}
         self._starting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._sinks: list[Sink] = []
 
@@ -49,9 +52,10 @@ class Destinations:
         for sink in self._sinks:
             sink.close()
         self._sinks.clear()
-        for server in self._postgres.values():
+        for server in (*self._postgres.values(), *self._clickhouse.values()):
             server.stop()
         self._postgres.clear()
+        self._clickhouse.clear()
 
     # --- where they answer -------------------------------------------------------------------------------------
 
@@ -73,7 +77,11 @@ class Destinations:
         if not isinstance(place, ClickHouseDestination):
             raise ConfigurationError(f"destination {name}: expected a ClickHouse, found {place.kind}")
         if place.embedded:
-            raise ConfigurationError(f"destination {name}: embedded ClickHouse is not there yet")
+            with self._starting[name]:
+                if name not in self._clickhouse:
+                    self._clickhouse[name] = EmbeddedClickHouse(_directory(place))
+                server = self._clickhouse[name].start()
+                return Address(server.host, server.port, server.username, server.password)
         try:
             return Address(**place.endpoint()._asdict())
         except ConfigurationError as error:
@@ -145,7 +153,7 @@ def _postgres(name: str, place: PostgresDestination | TimescaleDestination, conn
 
 
 def _clickhouse(name: str, place: ClickHouseDestination, address: Address) -> Sink:
-    cluster = place.cluster
+    cluster, types = place.cluster, place.types
     options = ClickHouseOptions(
         state_database=place.state_database,
         prefix=place.prefix,
@@ -155,4 +163,4 @@ def _clickhouse(name: str, place: ClickHouseDestination, address: Address) -> Si
         cluster=Cluster(**cluster.model_dump()) if cluster is not None else None,
         settings=place.settings,
     )
-    raise ConfigurationError(f"destination {name}: ClickHouse is not loaded yet ({address}, {options.prefix})")
+    return ClickHouseSink(name, address, types.profile, types.columns, options)

@@ -46,6 +46,11 @@ class Connection:
         found: Sequence[Sequence[Any]] = self._open().query(query, dict(parameters or {}), dict(settings or {})).result_rows
         return found
 
+    def raw(self, query: str, form: str, settings: Mapping[str, str]) -> bytes:
+        """What a query answers in one of ClickHouse's formats."""
+        found: bytes = self._open().raw_query(query, settings=dict(settings), fmt=form)
+        return found
+
     def insert(self, table: str, data: pa.Table) -> None:
         """The rows of an Arrow table, by the names of its columns; `table` is quoted."""
         sink = pa.BufferOutputStream()
@@ -68,6 +73,8 @@ class Connection:
                 username=self._address.username,
                 password=self._address.password,
                 secure=self._address.secure,
+                verify=self._address.verify,
+                ca_cert=self._address.ca_cert,
                 connect_timeout=self._address.connect_timeout,
                 send_receive_timeout=self._address.send_receive_timeout,
                 autogenerate_session_id=False,
