@@ -43,7 +43,9 @@ class Connection:
         self, query: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, str] | None = None
     ) -> Sequence[Sequence[Any]]:
         """The rows of a query; `parameters` are ClickHouse's own, `{name:Type}` in the text."""
-        found: Sequence[Sequence[Any]] = self._open().query(query, dict(parameters or {}), dict(settings or {})).result_rows
+        found: Sequence[Sequence[Any]] = (
+            self._open().query(query, dict(parameters or {}), dict(settings or {})).result_rows
+        )
         return found
 
     def raw(self, query: str, form: str, settings: Mapping[str, str]) -> bytes:

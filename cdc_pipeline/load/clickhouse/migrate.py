@@ -141,7 +141,9 @@ class Catalog:
         return self._connection.rows(query, {"keyspace": table.keyspace, "name": table.name})
 
     def _register(self, table: Table, created: int, version: int, text: str, *, dropped: int) -> None:
-        shown = pa.array([{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())]))
+        shown = pa.array(
+            [{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())])
+        )
         row = {
             "keyspace_name": pa.array([table.keyspace]),
             "table_name": pa.array([table.name]),

@@ -110,8 +110,7 @@ class _Rows:
             return f"SELECT *, {self._floor(quoted(DELETED))} AS f FROM ({self._merged(plan.state, plan.row_key, columns)})"
         source = self._merged(plan.state, plan.row_key, [*columns, CLUSTERING])
         covered = (
-            "arrayMax(arrayMap((lo, hi, ts) -> if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0), "
-            "g.`lo`, g.`hi`, g.`ts`))"
+            "arrayMax(arrayMap((lo, hi, ts) -> if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0), g.`lo`, g.`hi`, g.`ts`))"
         )
         floor = self._floor(f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, {covered})")
         return (
@@ -153,7 +152,9 @@ class _Rows:
         types = {name: sql for of, listed, _ in ddl.tables(self.plan) if of == table for name, sql in listed}
         types |= {name: sql for one in self.plan.kept for name, sql in ddl.value_parts(one)}
         listed = [
-            quoted(name) if name in key else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
+            quoted(name)
+            if name in key
+            else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
             for name in columns
         ]
         return f"SELECT {', '.join(listed)} FROM {table} GROUP BY {_quoted(key)}"
@@ -203,7 +204,9 @@ def _cells(one: ValueColumn, source: str, floor: str) -> str:
     """The living cells of a column as (path, cell)."""
     cells = f"{source}.{quoted(one.part('v'))}"
     lowest = f"greatest({source}.{floor}, {source}.{quoted(one.part('d'))})"
-    return f"arrayFilter(t -> {_is_alive('tupleElement(t, 2)', lowest)}, arrayZip(mapKeys({cells}), mapValues({cells})))"
+    return (
+        f"arrayFilter(t -> {_is_alive('tupleElement(t, 2)', lowest)}, arrayZip(mapKeys({cells}), mapValues({cells})))"
+    )
 
 
 def _is_alive(cell: str, floor: str) -> str:
