@@ -97,5 +97,5 @@ def from_file(text: bytes, insert: Statement, path: str) -> bytes:
 
 
 def without_wait(text: bytes, statement: Statement) -> bytes:
-    """A DROP that does not wait until the files are gone: chDB has no thread that deletes them, so it would for ever."""
+    """A DROP that does not wait until the files are gone: chDB has no thread that deletes them, so it would hang."""
     return _WAIT.sub(b"", text) if statement.first in ("DROP", "DETACH") else text
