@@ -13,6 +13,7 @@ from .front.engine import Engine
 from .front.execution import Executor
 from .front.http import Server
 from .front.job import Job
+from .front.remains import delete_dropped
 from .life import run
 
 _MOST_MEMORY = 4 << 30
@@ -73,6 +74,7 @@ def _prepare(job: Job, folder: Folder) -> None:
     place = folder.root / "config"
     for new in (folder.data, folder.root / "spool", place):
         new.mkdir(exist_ok=True)
+    delete_dropped(folder.data)
     memory = min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2, _MOST_MEMORY)
     (place / "config.xml").write_text(_CONFIG.format(memory=memory, durability="" if job.fast else _SYNC))
     os.chdir(place)  # whose config.xml is read

@@ -15,7 +15,7 @@ from .body import decoded, form_fields
 from .engine import Connection, Engine, refusal
 from .request import Parameters
 from .sessions import Sessions, surroundings
-from .statement import Statement, from_file, parse
+from .statement import Statement, from_file, parse, without_wait
 
 _LONGEST_HEAD = 256 << 10  # where an INSERT's data must have begun, as max_query_size has it
 _LONGEST_STATEMENT = 64 << 20
@@ -83,7 +83,7 @@ class Executor:
                     raise refusal(
                         f"Query is too large (more than {_LONGEST_STATEMENT} bytes)", 277, "QUERY_IS_TOO_LARGE"
                     )
-            yield bytes(text)
+            yield without_wait(bytes(text), statement)
             return
         with tempfile.NamedTemporaryFile(dir=self._spool, suffix=".data", buffering=0) as file:
             view = memoryview(head)

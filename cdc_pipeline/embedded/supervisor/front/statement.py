@@ -14,6 +14,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _TRAILING_FORMAT = re.compile(rb"\bFORMAT\s+(\w+)\s*(?:\bSETTINGS\b[^)]*)?;?\s*\Z", re.IGNORECASE)
+_WAIT = re.compile(rb"\b(?:SYNC|NO\s+DELAY)\s*;?\s*\Z", re.IGNORECASE)
 _STREAMED = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}  # blocks that may follow each other
 _WITH_RESULT = {"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK", "FROM", "("}
 
@@ -93,3 +94,8 @@ def from_file(text: bytes, insert: Statement, path: str) -> bytes:
     infile = "FROM INFILE '" + path.replace("\\", "\\\\").replace("'", "\\'") + "' "
     end = insert.format_at
     return text[:at] + infile.encode() + text[at:end] + f"FORMAT {insert.format}".encode()
+
+
+def without_wait(text: bytes, statement: Statement) -> bytes:
+    """A DROP that does not wait until the files are gone: chDB has no thread that deletes them, so it would hang."""
+    return _WAIT.sub(b"", text) if statement.first in ("DROP", "DETACH") else text
