@@ -133,7 +133,7 @@ class Catalog:
         self._register(plan.table, 0, 0, "", dropped=1)
         self.settle(plan)
         for table, _, _ in ddl.tables(plan):
-            self._connection.run(f"DROP TABLE IF EXISTS {table}{ddl.on(self._options.cluster)} SYNC")
+            self._connection.run(f"DROP TABLE IF EXISTS {table}{ddl.on(self._options.cluster)}")
         self._held = None
 
     def _registered(self, table: Table) -> Sequence[Sequence[Any]]:
