@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: a real PostgreSQL per worker, a fresh database per test."""
+"""Fixtures shared by all tests: a real PostgreSQL and a ClickHouse per worker, fresh databases per test."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import pytest
 import structlog
 
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
+from cdc_pipeline_tests import clickhouse
+from cdc_pipeline_tests.clickhouse import ChDatabase, ChServer
 from cdc_pipeline_tests.load.timescaledb.provider import header
 
 
-def pytest_report_header() -> str:
-    """Says whether the tests on a real TimescaleDB are among these."""
-    return header()
+def pytest_report_header() -> list[str]:
+    """Says whether the tests on a real TimescaleDB are among these, and which ClickHouse is behind the others."""
+    return [header(), clickhouse.header()]
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +60,30 @@ def make_pg_database(pg_server: EmbeddedPostgres) -> Iterator[Callable[[], str]]
 def pg_database(make_pg_database: Callable[[], str]) -> str:
     """The connection string of a fresh, empty database."""
     return make_pg_database()
+
+
+@pytest.fixture(scope="session")
+def ch_server() -> Iterator[ChServer]:
+    """One ClickHouse for this worker: embedded, in a container, or the one that the environment names."""
+    with clickhouse.running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def make_ch_database(ch_server: ChServer) -> Iterator[Callable[[], ChDatabase]]:
+    """A function that gives one more place of its own: a prefix of database names; all such are dropped afterwards."""
+    made: list[ChDatabase] = []
+
+    def make() -> ChDatabase:
+        made.append(ch_server.place())
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.drop()
+
+
+@pytest.fixture
+def ch_database(make_ch_database: Callable[[], ChDatabase]) -> ChDatabase:
+    """One place of its own on the ClickHouse of this worker."""
+    return make_ch_database()

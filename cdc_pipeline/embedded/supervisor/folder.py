@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import secrets
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +44,33 @@ class Folder:
         self.start_lock = self.root / "start.lock"
         self.users_lock = self.root / "users.lock"
         self.supervisor_lock = self.root / "supervisor.lock"
+
+    def rotate_log(self) -> None:
+        """Keep the log of the last time beside the one to come."""
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.1"))
+
+    def keep_password(self) -> str:
+        """The password of this server, made at its first start."""
+        if not self.password.exists():
+            write_private(self.password, secrets.token_urlsafe(24))
+        return self.password.read_text()
+
+    def free_port(self) -> int:
+        """The port of the last time while nobody has it, so that addresses stay; else any free one."""
+        wanted = self.port.read_text() if self.port.exists() else ""
+        for port in (int(wanted) if wanted.isdigit() else 0, 0):
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+        raise StartFailed("expected a free port on 127.0.0.1, found none")
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that nobody but its owner may read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
 
 
 def tail(log: Path) -> str:

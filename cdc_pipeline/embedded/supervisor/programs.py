@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 from pathlib import Path
 
-from .folder import Folder, Job, StartFailed, tail
+from .folder import Folder, Job, StartFailed, tail, write_private
 from .privileges import become, die_with
 
 
@@ -38,20 +37,14 @@ def _own(job: Job, path: Path) -> None:
         os.chown(path, *job.identity)
 
 
-def _write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-
-
 def create(job: Job, folder: Folder) -> None:
     """`initdb`, once: in a folder beside, renamed when whole, so that a killed one leaves nothing half-made."""
     shutil.rmtree(folder.unfinished, ignore_errors=True)
-    if not folder.password.exists():
-        _write_private(folder.password, secrets.token_urlsafe(24))
+    password = folder.keep_password()
     folder.unfinished.mkdir(mode=0o700)
     _own(job, folder.unfinished)
     handed_over = folder.root / "password.new"
-    _write_private(handed_over, folder.password.read_text())
+    write_private(handed_over, password)
     _own(job, handed_over)
     arguments = ["-D", str(folder.unfinished), "-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256"]
     arguments += ["--pwfile", str(handed_over), "--no-instructions", *(["--no-sync"] if job.fast else [])]

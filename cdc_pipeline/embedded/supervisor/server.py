@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -18,17 +17,6 @@ _SOCKET_PATH_MAX = 103  # sun_path without its final NUL: 107 on Linux, 103 on m
 _FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
 _QUIET = ("log_error_verbosity=terse", "log_min_error_statement=panic")  # details and statements may hold values
 _ANOTHER_TRY = ("still in use", "could not bind", "could not create any TCP/IP sockets")
-
-
-def _free_port(folder: Folder) -> int:
-    """The port of the last time while nobody has it, so that addresses stay; else any free one."""
-    wanted = folder.port.read_text() if folder.port.exists() else ""
-    for port in (int(wanted) if wanted.isdigit() else 0, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise StartFailed("expected a free port on 127.0.0.1, found none")
 
 
 def _postmaster(folder: Folder) -> list[str]:
@@ -101,7 +89,7 @@ def start(job: Job, folder: Folder) -> tuple[subprocess.Popen[bytes], int]:
     """The running server and its port; tries again while the remains of a killed one still hold memory or port."""
     deadline = time.monotonic() + job.timeout
     while True:
-        port = _free_port(folder)
+        port = folder.free_port()
         server = spawn(job, "postgres", ["-D", str(folder.data), *_settings(job, folder, port)], folder.log)
         if _ready(server, folder, deadline):
             return server, port
