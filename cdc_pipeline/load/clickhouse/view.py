@@ -83,10 +83,11 @@ class _Rows:
         shown = [f"{_value(one, 't', 'tf')} AS v{at}" for at, one in enumerate(self.static)]
         shown += [f"{_null(one)} AS v{at}" for at, one in enumerate(self.regular, len(self.static))]
         some = " OR ".join(_alive(one, "t", "tf") for one in plan.static)
-        rows = f"(WITH {_RANK} SELECT {_listed(plan.partition_names, 'r')} FROM ({self._rows()}) AS r WHERE {self._visible()})"
+        ours, theirs = (", ".join(_comparable(key, of) for key in plan.partition_key) for of in ("t", "r"))
+        rows = f"WITH {_RANK} SELECT {theirs} FROM ({self._rows()}) AS r WHERE {self._visible()}"
         return (
             f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM ({self._statics()}) AS t "
-            f"LEFT ANTI JOIN {rows} AS n ON {_same(plan, 't', 'n')} WHERE {some}"
+            f"WHERE ({some}) AND ({ours}) NOT IN ({rows})"
         )
 
     def _visible(self) -> str:
