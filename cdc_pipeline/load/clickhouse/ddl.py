@@ -75,9 +75,7 @@ def on(cluster: Cluster | None) -> str:
 def engine(name: str, cluster: Cluster | None, *arguments: str) -> str:
     """A MergeTree engine, replicated where the cluster is."""
     if cluster is not None and cluster.replicated:
-        return (
-            f"Replicated{name}({', '.join([names.literal(cluster.path), names.literal(cluster.replica), *arguments])})"
-        )
+        return f"Replicated{name}({', '.join([names.literal(cluster.path), names.literal(cluster.replica), *arguments])})"
     return f"{name}({', '.join(arguments)})"
 
 

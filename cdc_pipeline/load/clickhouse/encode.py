@@ -85,7 +85,11 @@ class _Encoder:
 
     def _key(self, key: KeyColumn, array: pa.Array, source: Longs) -> Columns:
         typed = key.type.scalar.typed(array)
-        self._unfit(key, typed.unfit, source)
+        unfit = typed.unfit
+        if typed.values.null_count and not key.nullable:
+            null = np.flatnonzero(typed.values.is_null().to_numpy(zero_copy_only=False)).tolist()
+            unfit = dict.fromkeys(null, "an empty value, which a key column has no place for") | unfit
+        self._unfit(key, unfit, source)
         columns = {key.place: typed.values}
         if key.by_bytes and key.place.startswith("p"):
             columns[key.raw] = array.fill_null(b"")

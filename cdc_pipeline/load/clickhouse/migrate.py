@@ -133,7 +133,7 @@ class Catalog:
         self._register(plan.table, 0, 0, "", dropped=1)
         self.settle(plan)
         for table, _, _ in ddl.tables(plan):
-            self._connection.run(f"DROP TABLE IF EXISTS {table}{ddl.on(self._options.cluster)} SYNC")
+            self._connection.run(f"DROP TABLE IF EXISTS {table}{ddl.on(self._options.cluster)}")
         self._held = None
 
     def _registered(self, table: Table) -> Sequence[Sequence[Any]]:
@@ -141,9 +141,7 @@ class Catalog:
         return self._connection.rows(query, {"keyspace": table.keyspace, "name": table.name})
 
     def _register(self, table: Table, created: int, version: int, text: str, *, dropped: int) -> None:
-        shown = pa.array(
-            [{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())])
-        )
+        shown = pa.array([{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())]))
         row = {
             "keyspace_name": pa.array([table.keyspace]),
             "table_name": pa.array([table.name]),

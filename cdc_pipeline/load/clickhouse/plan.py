@@ -28,7 +28,7 @@ CLUSTERING = "r:ck"
 class KeyColumn:
     """A primary key column, `place` in it (`p0`, `c0`, …). `by_bytes`: its typed value does not tell keys apart.
 
-    `nullable`: Cassandra may hold an empty value there, which the type has no other form for.
+    `nullable`: an empty value, which Cassandra may hold there, has a place (profile `exact`).
     """
 
     place: str
@@ -190,7 +190,7 @@ def make_plan(
         kind = MASKED if hidden else value_type(column.type, profile, override(column))
         exact = isinstance(column.type, Scalar) and column.type.name in KEY_IS_EXACT and override(column) is None
         alone = place == "p0" and len(table.partition_key) == 1
-        nullable = kind.nullable and not alone and not kind.scalar.holds_empty
+        nullable = profile == "exact" and kind.nullable and not alone and not kind.scalar.holds_empty
         return KeyColumn(place, column, hidden, kind, by_bytes=not hidden and not exact, nullable=nullable)
 
     def value(column: Column) -> ValueColumn:

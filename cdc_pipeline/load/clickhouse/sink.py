@@ -7,6 +7,7 @@ import dataclasses
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import cast
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow as pa
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.clickhouse import ddl, dead_letters, shared, view
+from cdc_pipeline.load.clickhouse import ddl, dead_letters, parity, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.encode import EncodedTable, encode_table
@@ -23,6 +24,7 @@ from cdc_pipeline.load.clickhouse.migrate import Catalog
 from cdc_pipeline.load.clickhouse.offsets import Offsets
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.plan import TablePlan, make_plan
+from cdc_pipeline.load.parity import Parity, TruthRow
 from cdc_pipeline.load.refusals import masked_counter
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
@@ -49,6 +51,7 @@ class ClickHouseSink:
         self._profile = profile
         self._overrides = dict(overrides or {})
         self._chosen = options or ClickHouseOptions()
+        self._address = address
         self._connection = Connection(address, self._chosen.settings)
         self._offsets = Offsets(self._connection, self._chosen)
         self._plans: dict[Table, TablePlan] = {}
@@ -204,6 +207,13 @@ class ClickHouseSink:
         with translated(self._label, "counting rows"):
             rows = self._connection.rows(f"SELECT count() FROM {public}", settings={"max_execution_time": str(within)})
         return int(rows[0][0])
+
+    def compare(self, table: Table, masks: TableMasks, truth: Iterable[TruthRow], as_of: str) -> Parity:
+        """A view at an instant (`as_of`, ISO 8601) against rows of serialized values."""
+        plan = self.table_plan(table, masks)
+        with translated(self._label, "comparing"), closing(Connection(self._address, self._chosen.settings)) as own:
+            plan = dataclasses.replace(plan, kept=Catalog(own, self._chosen).kept(plan))
+            return parity.compare(own, self._chosen, plan, masks, truth, as_of)
 
     def close(self) -> None:
         """Closes the connection."""

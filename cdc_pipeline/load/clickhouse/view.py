@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cdc_pipeline.load.clickhouse import ddl
 from cdc_pipeline.load.clickhouse.ddl import DELETED, LAST, LASTING, LIVE, PASSING, SIGN, TOMBSTONE
 from cdc_pipeline.load.clickhouse.names import literal, quoted
-from cdc_pipeline.load.clickhouse.plan import CLUSTERING, TablePlan, ValueColumn
+from cdc_pipeline.load.clickhouse.plan import CLUSTERING, KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.clickhouse.types import CellsType, ValueType, counters
 
 AS_OF = "cdc_as_of="
@@ -26,10 +26,8 @@ NOW = (
 )
 """The clock (s) that hides expired cells."""
 
-_RANK = f"bitShiftLeft({NOW} + 1, 31)"
+_RANK = f"({NOW} + 1) * {1 << 31} AS now"
 """The least rank that is not over."""
-
-_FLOOR, _CLOCK = "f", "now"
 
 
 def create(plan: TablePlan, query: str, comment: str, on: str = "") -> str:
@@ -75,27 +73,28 @@ class _Rows:
         source = f"({self._rows()}) AS r"
         if plan.static:
             source += f" LEFT JOIN ({self._statics()}) AS t ON {_same(plan, 'r', 't')}"
-        return f"SELECT {', '.join([*keys, *shown])} FROM {source} WHERE {self._visible()}"
+        return f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM {source} WHERE {self._visible()}"
 
     def statics_alone(self) -> str:
         """Partitions that have living statics and no row."""
         plan = self.plan
         keys = [f"t.{quoted(key.place)} AS {quoted(key.place)}" for key in plan.partition_key]
-        keys += [f"CAST(NULL, 'Nullable({key.type.sql})') AS {quoted(key.place)}" for key in plan.clustering]
+        keys += [f"CAST({key.type.null}, {literal(key.type.public)}) AS {quoted(key.place)}" for key in plan.clustering]
         shown = [f"{_value(one, 't', 'tf')} AS v{at}" for at, one in enumerate(self.static)]
         shown += [f"{_null(one)} AS v{at}" for at, one in enumerate(self.regular, len(self.static))]
         some = " OR ".join(_alive(one, "t", "tf") for one in plan.static)
-        rows = f"(SELECT {_listed(plan.partition_names, 'r')} FROM ({self._rows()}) AS r WHERE {self._visible()})"
+        ours, theirs = (", ".join(_comparable(key, of) for key in plan.partition_key) for of in ("t", "r"))
+        rows = f"WITH {_RANK} SELECT {theirs} FROM ({self._rows()}) AS r WHERE {self._visible()}"
         return (
-            f"SELECT {', '.join([*keys, *shown])} FROM ({self._statics()}) AS t "
-            f"LEFT ANTI JOIN {rows} AS n ON {_same(plan, 't', 'n')} WHERE {some}"
+            f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM ({self._statics()}) AS t "
+            f"WHERE ({some}) AND ({ours}) NOT IN ({rows})"
         )
 
     def _visible(self) -> str:
         """A row is there when its liveness is, or any cell."""
         live = _is_alive(f"r.{quoted(LIVE)}", "r.f")
         if self.plan.fast and not self.plan.table.is_counter:
-            some = f"r.{quoted(LASTING)} > r.f OR (r.{quoted(PASSING)} > r.f AND r.{quoted(LAST)} >= {_RANK})"
+            some = f"r.{quoted(LASTING)} > r.f OR (r.{quoted(PASSING)} > r.f AND r.{quoted(LAST)} >= now)"
             return f"({live} OR {some})"
         return f"({' OR '.join([live, *(_alive(one, 'r', 'f') for one in self.plan.regular)])})"
 
@@ -110,7 +109,8 @@ class _Rows:
             return f"SELECT *, {self._floor(quoted(DELETED))} AS f FROM ({self._merged(plan.state, plan.row_key, columns)})"
         source = self._merged(plan.state, plan.row_key, [*columns, CLUSTERING])
         covered = (
-            "arrayMax(arrayMap((lo, hi, ts) -> if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0), g.`lo`, g.`hi`, g.`ts`))"
+            "arrayMax(arrayMap((lo, hi, ts) -> if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0), "
+            "g.`lo`, g.`hi`, g.`ts`))"
         )
         floor = self._floor(f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, {covered})")
         return (
@@ -152,21 +152,21 @@ class _Rows:
         types = {name: sql for of, listed, _ in ddl.tables(self.plan) if of == table for name, sql in listed}
         types |= {name: sql for one in self.plan.kept for name, sql in ddl.value_parts(one)}
         listed = [
-            quoted(name)
-            if name in key
-            else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
+            quoted(name) if name in key else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
             for name in columns
         ]
         return f"SELECT {', '.join(listed)} FROM {table} GROUP BY {_quoted(key)}"
 
 
 def _same(plan: TablePlan, left: str, right: str) -> str:
-    """Rows of one partition; a part of a composite key may be empty in Cassandra."""
-    return " AND ".join(
-        f"{left}.{quoted(key.index_name)} {'IS NOT DISTINCT FROM' if key.nullable and not key.by_bytes else '='} "
-        f"{right}.{quoted(key.index_name)}"
-        for key in plan.partition_key
-    )
+    """Rows of one partition."""
+    return " AND ".join(f"{_comparable(key, left)} = {_comparable(key, right)}" for key in plan.partition_key)
+
+
+def _comparable(key: KeyColumn, source: str) -> str:
+    """A key column; where it may be NULL, as a text that only NULL has none of."""
+    name = f"{source}.{quoted(key.index_name)}"
+    return f"ifNull(toString({name}), '')" if key.nullable and not key.by_bytes else name
 
 
 def _value(one: ValueColumn, source: str, floor: str) -> str:
@@ -175,11 +175,11 @@ def _value(one: ValueColumn, source: str, floor: str) -> str:
     if isinstance(one.type, ValueType):
         alive = _alive(one, source, floor)
         if not one.type.scalar.holds_empty:
-            alive = f"({alive} AND bitTest(tupleElement({cell}, 'x'), 0))"
+            alive = f"({alive} AND tupleElement({cell}, 'x') % 2 = 1)"
         return f"if({alive}, {one.type.show(cell)}, {one.type.null})"
     if isinstance(one.type, CellsType):
         living = _cells(one, source, floor)
-        in_order = f"arraySort(t -> tupleElement(t, 1), {living})"
+        in_order = f"arraySort(pc -> tupleElement(pc, 1), {living})"
         return one.type.assemble.format(cells=in_order)
     deleted, by_time = f"{source}.{quoted(one.part('d'))}", f"{source}.{quoted(one.part('o'))}"
     return counters.shown(cell, by_time, deleted, f"{source}.{floor}")
@@ -204,15 +204,13 @@ def _cells(one: ValueColumn, source: str, floor: str) -> str:
     """The living cells of a column as (path, cell)."""
     cells = f"{source}.{quoted(one.part('v'))}"
     lowest = f"greatest({source}.{floor}, {source}.{quoted(one.part('d'))})"
-    return (
-        f"arrayFilter(t -> {_is_alive('tupleElement(t, 2)', lowest)}, arrayZip(mapKeys({cells}), mapValues({cells})))"
-    )
+    return f"arrayFilter(pc -> {_is_alive('tupleElement(pc, 2)', lowest)}, arrayZip(mapKeys({cells}), mapValues({cells})))"
 
 
 def _is_alive(cell: str, floor: str) -> str:
     """Written, not deleted, not a tombstone, not expired."""
     w, x = f"tupleElement({cell}, 'w')", f"tupleElement({cell}, 'x')"
-    return f"({w} > {floor} AND ({x} < 2 OR ({x} >= {_RANK} AND {x} < {TOMBSTONE})))"
+    return f"({w} > {floor} AND ({x} < 2 OR ({x} >= now AND {x} < {TOMBSTONE})))"
 
 
 def _listed(columns: Sequence[str], source: str) -> str:

@@ -5,7 +5,7 @@
 """
 
 from cdc_pipeline.load.clickhouse.types.cells import CellsType, cells_type, masked_cells_type
-from cdc_pipeline.load.clickhouse.types.columns import MASKED, ValueType, holds_user_type, value_type
+from cdc_pipeline.load.clickhouse.types.columns import MASKED, ValueType, as_one_value, holds_user_type, value_type
 from cdc_pipeline.load.clickhouse.types.mapping import KEY_IS_EXACT
 from cdc_pipeline.load.clickhouse.types.scalars import Typed
 
@@ -15,6 +15,7 @@ __all__ = [
     "CellsType",
     "Typed",
     "ValueType",
+    "as_one_value",
     "cells_type",
     "holds_user_type",
     "masked_cells_type",

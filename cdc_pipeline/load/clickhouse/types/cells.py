@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.clickhouse.names import literal
-from cdc_pipeline.load.clickhouse.types.columns import EMPTY, map_types, scalar_type
+from cdc_pipeline.load.clickhouse.types.columns import EMPTY, holds_null_elements, map_types, scalar_type
 from cdc_pipeline.load.clickhouse.types.scalars import ScalarType
 from cdc_pipeline.types import (
     CqlType,
@@ -114,12 +114,12 @@ def _shown(scalar: ScalarType, cell: str) -> str:
     return scalar.show.format(**{name: f"tupleElement({cell}, '{name}')" for name, _ in scalar.kept})
 
 
-_CELL = "tupleElement(t, 2)"
+_CELL = "tupleElement(pc, 2)"
 
 
 def _array(cql_type: ListType | SetType, scalar: ScalarType, profile: str) -> CellsType:
     """An array of scalars; in profile `exact` an element of no bytes is NULL there."""
-    holds_null = profile == "exact" and not scalar.holds_empty and not scalar.sql.startswith("Tuple(")
+    holds_null = holds_null_elements(scalar, profile)
     from_path = isinstance(cql_type, SetType)
 
     def keep(path: pa.BinaryArray, value: pa.BinaryArray, live: Marks, _: int) -> Kept:
@@ -131,10 +131,10 @@ def _array(cql_type: ListType | SetType, scalar: ScalarType, profile: str) -> Ce
 
     shown = _shown(scalar, _CELL)
     if holds_null:
-        shown = f"if(bitTest(tupleElement({_CELL}, 'x'), 0), {shown}, NULL)"
+        shown = f"if(tupleElement({_CELL}, 'x') % 2 = 1, {shown}, NULL)"
     element = f"Nullable({scalar.sql})" if holds_null else scalar.sql
     sql = f"Array({element})"
-    assemble = f"CAST(arrayMap(t -> {shown}, {{cells}}), {literal(sql)})"
+    assemble = f"CAST(arrayMap(pc -> {shown}, {{cells}}), {literal(sql)})"
     return CellsType(sql, path_key(cql_type), scalar.kept, keep, assemble, "[]", nullable=False)
 
 
@@ -155,7 +155,7 @@ def _map(cql_type: MapType, profile: str) -> CellsType:
         return [*arrays, typed.values], unfit
 
     sql = f"Map({keys.sql}, {values.sql})"
-    pairs = (f"arrayMap(t -> {shown}, {{cells}})" for shown in (f"tupleElement({_CELL}, 'k')", _shown(values, _CELL)))
+    pairs = (f"arrayMap(pc -> {shown}, {{cells}})" for shown in (f"tupleElement({_CELL}, 'k')", _shown(values, _CELL)))
     assemble = f"CAST(mapFromArrays({', '.join(pairs)}), {literal(sql)})"
     kept = (*values.kept, ("k", keys.sql))
     return CellsType(sql, path_key(cql_type), kept, keep, assemble, "map()", nullable=False)
@@ -169,7 +169,7 @@ def _text(
     path: Callable[[bytes], bytes] | None = None,
 ) -> CellsType:
     """JSON put together of fragments."""
-    joined = f"arrayStringConcat(arrayMap(t -> tupleElement({_CELL}, 'v'), {{cells}}), ', ')"
+    joined = f"arrayStringConcat(arrayMap(pc -> tupleElement({_CELL}, 'v'), {{cells}}), ', ')"
     assemble = f"if(empty({{cells}}), NULL, concat({literal(opening)}, {joined}, {literal(closing)}))"
     assemble = assemble.replace("'{'", "'{{'").replace("'}'", "'}}'")
     return CellsType("String", path or path_key(cql_type), _FRAGMENT, _fragments(fragment), assemble)
@@ -192,8 +192,8 @@ def _fields(cql_type: UserType, render: Callable[[int, bytes], str]) -> CellsTyp
     for at, name in enumerate(cql_type.field_names):
         label = literal(("" if at == 0 else ", ") + field_label(name) + ": ").replace("{", "{{").replace("}", "}}")
         number = f"unhex('{at:04x}')"
-        found = f"arrayFirst(t -> tupleElement(t, 1) = {number}, {{cells}})"
-        has = f"arrayExists(t -> tupleElement(t, 1) = {number}, {{cells}})"
+        found = f"arrayFirst(pc -> tupleElement(pc, 1) = {number}, {{cells}})"
+        has = f"arrayExists(pc -> tupleElement(pc, 1) = {number}, {{cells}})"
         fields.append(f"{label}, if({has}, tupleElement(tupleElement({found}, 2), 'v'), 'null')")
     whole = f"concat('{{{{', {', '.join(fields)}, '}}}}')"
     return CellsType("String", bytes, _FRAGMENT, _fragments(fragment), f"if(empty({{cells}}), NULL, {whole})")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cdc_pipeline.errors import ConfigurationError
@@ -33,6 +34,8 @@ from cdc_pipeline.types import (
     split_collection,
     to_json,
 )
+
+Longs = npt.NDArray[np.int64]
 
 _DECIMAL = re.compile(r"Decimal\((\d+)\s*,\s*(\d+)\)")
 _OVERRIDES = "String or Decimal(P, S)"
@@ -83,7 +86,7 @@ def value_type(cql_type: CqlType, profile: str, override: str | None = None) -> 
     if scalar is not None:
         return _of_scalar(scalar)
     if profile == "native":
-        shape = _array_of(cql_type) or _map_of(cql_type)
+        shape = _array_of(cql_type, profile) or _map_of(cql_type)
         if shape is not None:
             return shape
     return _json(cql_type)
@@ -108,18 +111,24 @@ def scalar_type(cql_type: CqlType, profile: str) -> ScalarType | None:
     return None
 
 
-def _array_of(cql_type: CqlType) -> ValueType | None:
-    """A frozen list or set, or a vector, of scalars."""
+def as_one_value(cql_type: CqlType, profile: str) -> ValueType:
+    """What a multi-cell column is shown as, of one value that holds all of its elements."""
+    return _array_of(cql_type, profile) or (_map_of(cql_type) if profile == "native" else None) or _json(cql_type)
+
+
+def _array_of(cql_type: CqlType, profile: str) -> ValueType | None:
+    """A list or set, or a vector, of scalars."""
     if not isinstance(cql_type, ListType | SetType | VectorType):
         return None
-    element = scalar_type(cql_type.element, "native")
+    element = scalar_type(cql_type.element, profile)
     if element is None:
         return None
-    sql = f"Array({element.sql})"
+    holds_null = holds_null_elements(element, profile)
+    sql = f"Array({f'Nullable({element.sql})' if holds_null else element.sql})"
 
     def typed(array: pa.BinaryArray) -> Typed:
         ends, parts, unfit = _split(cql_type, array)
-        items = _elements(element, parts, ends, unfit)
+        items = _elements(element, parts, ends, unfit, holds_null)
         return Typed(pa.ListArray.from_arrays(pa.array(ends, pa.int32()), items), unfit)
 
     scalar = ScalarType(sql, typed, (("b", "String"), ("v", sql)), keep_beside(typed), "{v}")
@@ -152,9 +161,11 @@ def map_types(cql_type: CqlType, profile: str) -> tuple[ScalarType, ScalarType] 
     return None if key is None or value is None else (key, value)
 
 
-def _split(cql_type: CqlType, array: pa.BinaryArray) -> tuple[np.ndarray, list[bytes | None], dict[int, str]]:
+def _split(cql_type: CqlType, array: pa.BinaryArray) -> tuple[Longs, list[bytes | None], dict[int, str]]:
     """(where the parts of each row end, from 0; all parts; why rows do not fit)."""
-    ends, parts, unfit = np.zeros(len(array) + 1, np.int64), [], {}
+    ends = np.zeros(len(array) + 1, np.int64)
+    parts: list[bytes | None] = []
+    unfit: dict[int, str] = {}
     for row, raw in enumerate(array.to_pylist()):
         if raw:
             try:
@@ -165,12 +176,19 @@ def _split(cql_type: CqlType, array: pa.BinaryArray) -> tuple[np.ndarray, list[b
     return ends, parts, unfit
 
 
-def _elements(scalar: ScalarType, parts: list[bytes | None], ends: np.ndarray, unfit: dict[int, str]) -> pa.Array:
+def holds_null_elements(element: ScalarType, profile: str) -> bool:
+    """Whether an element of no bytes is NULL in an array."""
+    return profile == "exact" and not element.holds_empty
+
+
+def _elements(
+    scalar: ScalarType, parts: list[bytes | None], ends: Longs, unfit: dict[int, str], holds_null: bool = False
+) -> pa.Array:
     """Typed elements; why they do not fit is said of their rows."""
     raw = pa.array(parts, pa.binary())
     found = scalar.typed(raw)
     why = dict(found.unfit)
-    if not scalar.holds_empty or raw.null_count:
+    if not holds_null:
         why |= {at: EMPTY for at, part in enumerate(parts) if part is None or (not part and not scalar.holds_empty)}
     for at in why:
         unfit[int(np.searchsorted(ends, at, "right")) - 1] = why[at]

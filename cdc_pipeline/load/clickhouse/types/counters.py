@@ -49,7 +49,5 @@ def shown(by_clock: str, by_time: str, deleted: str, lowest: str) -> str:
         f"mapValues({by_clock}), mapValues({by_time}))"
     )
     alive = f"arrayMap(b -> tupleElement(b, 'w') > {lowest}, mapValues({by_time}))"
-    numbers = (
-        f"arrayMap(n -> reinterpret(bitXor(n, {_SIGN}), 'Int64'), arrayFilter((n, alive) -> alive, {count}, {alive}))"
-    )
+    numbers = f"arrayMap(n -> reinterpret(n + {_SIGN}, 'Int64'), arrayFilter((n, alive) -> alive, {count}, {alive}))"
     return f"if({deleted} > {lowest} OR NOT arrayExists(a -> a, {alive}), NULL, arraySum({numbers}))"
