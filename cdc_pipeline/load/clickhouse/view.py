@@ -47,7 +47,12 @@ def query(plan: TablePlan, *, merged: bool = True) -> str:
 
 def _named(plan: TablePlan, columns: Sequence[str]) -> str:
     """Our names as Cassandra's. A name of its own may be one of ours: it is asked for by the subquery's."""
-    shown: list[KeyColumn | ValueColumn] = [*plan.partition_key, *plan.clustering, *plan.shown(plan.static), *plan.shown(plan.regular)]
+    shown: list[KeyColumn | ValueColumn] = [
+        *plan.partition_key,
+        *plan.clustering,
+        *plan.shown(plan.static),
+        *plan.shown(plan.regular),
+    ]
     return ", ".join(f"s.{quoted(o)} AS {quoted(one.column.name)}" for o, one in zip(columns, shown, strict=True))
 
 
