@@ -87,7 +87,8 @@ class Catalog:
         known = [row for row in self._registered(plan.table) if row[0] == plan.table.id and not row[3]]
         if not known:
             return []
-        return [table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) not in self.held][:1]
+        missing = (table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) not in self.held)
+        return [table for table in missing if table in known[0][2]][:1]  # the view that was made names those there were
 
     def kept(self, plan: TablePlan) -> tuple[ValueColumn, ...]:
         """The dropped columns of a plan that its state holds, of the types that they would have."""
