@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +15,9 @@ from cdc_pipeline.change import Bound, RowKind
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingRules
 from cdc_pipeline_tests.clickhouse import ChDatabase
-from cdc_pipeline_tests.load.changes import Change, batch, table
+from cdc_pipeline_tests.load.changes import Cell, Change, context, table
 from cdc_pipeline_tests.load.clickhouse.destination import ClickHouseDestination, again
-from cdc_pipeline_tests.load.histories import NOW, SIMPLE, TIMES, counter_tables, histories
+from cdc_pipeline_tests.load.histories import NOW, SIMPLE, TIMES, History, counter_tables, histories
 from cdc_pipeline_tests.load.postgres.test_merge import (
     AT,
     ELEMENTS,
@@ -26,9 +26,8 @@ from cdc_pipeline_tests.load.postgres.test_merge import (
     many,
     versions,
 )
-from cdc_pipeline_tests.load.reference import Reference, reference
+from cdc_pipeline_tests.load.reference import Reference, reference, shards
 from cdc_pipeline_tests.types.values import int_bytes
-from cdc_pipeline_tests.load.changes import Cell
 
 Make = Callable[..., Any]
 
@@ -157,3 +156,99 @@ def test_counters_leave_the_same_state(loaded: Make, data: st.DataObject) -> Non
     assert_same_state(loaded, data, history, data.draw(st.lists(st.sampled_from(TIMES), max_size=2)))
 
 
+
+
+@given(data=st.data(), profile=st.sampled_from(["native", "exact"]))
+@settings(many, max_examples=12)
+def test_counters_in_any_order(loaded: Make, data: st.DataObject, profile: str) -> None:
+    """Where each writer's clock rises with its writetimes, as a node's does, the view equals the reference."""
+    history = data.draw(histories(of=data.draw(counter_tables())))
+    times = data.draw(st.lists(st.sampled_from(TIMES), max_size=2))
+    of = again(history.table)
+    changes = [dataclasses.replace(one, cells=tuple(map(with_risen_clocks, one.cells))) for one in history.changes]
+    delivered: list[list[Change] | int] = [*data.draw(deliveries(History(of, tuple(changes)))), *times]
+    with loaded(of, profile=profile) as destination:
+        state = reference(of, deliver(destination, of, data.draw(st.permutations(delivered)), data.draw(MERGES)))
+        for ts in times:
+            state.truncate(ts)
+        assert_answers(destination, of, state)
+
+
+def with_risen_clocks(cell: Cell) -> Cell:
+    """The cell with shards whose clocks are its writetime."""
+    if cell.value is None:
+        return cell
+    risen = [(int.from_bytes(identity, "big"), cell.ts, count) for identity, _, count in shards(cell.value)]
+    return dataclasses.replace(cell, value=context(*risen))
+
+
+def test_a_counter_keeps_a_shard_of_each_writer(loaded: Make) -> None:
+    """Of a thousand increments in two batches by two writers two shards are left once the parts are merged."""
+    of = again(table("t", regular=[("n", "counter")]))
+    changes = [Change((int_bytes(1),), cells=(Cell("n", at, context((at % 2, at, at))),)) for at in range(1000)]
+    with loaded(of) as destination:
+        destination.deliver(of, [changes[:500], changes[500:]])
+        destination.merge(of)
+        state = destination.plan(of).state
+        assert destination.query(f"SELECT length(`v:n`), length(`o:n`) FROM {state}") == [(2, 2)]
+        assert destination.query(f"SELECT n FROM {destination.plan(of).public}") == [(999 + 998,)]
+
+
+# --- every pair of versions, in two batches ---------------------------------------------------------------------------
+
+
+def in_two_batches(
+    destination: ClickHouseDestination, of: Table, pairs: Sequence[tuple[Change, Change]], merged: bool
+) -> None:
+    """The first of all pairs, then the second of all: the view is what the reference says, at several times."""
+    kept = deliver(
+        destination,
+        of,
+        [[first for first, _ in pairs], [second for _, second in pairs]],
+        "at the end" if merged else "never",
+    )
+    state = reference(of, kept)
+    for now in (NOW, NOW + 7, NOW + 100):
+        parity = destination.compare(of, state.select(now), now)
+        assert (parity.missing, parity.extra) == ((), ())
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["in parts", "merged"])
+@pytest.mark.parametrize("profile", ["native", "exact"])
+def test_every_pair_of_cells(loaded: Make, profile: str, merged: bool) -> None:
+    """Of any two versions of a cell of any type the right one is left, whichever came first and in whichever batch."""
+    kinds = [*SIMPLE, "timeuuid", "frozen<list<int>>", *ELEMENTS]
+    of = again(table("t", regular=[(f"c{at:02}", kind) for at, kind in enumerate(kinds)]))
+    written = [versions(kind, f"c{at:02}") for at, kind in enumerate(kinds)]
+    most = max(map(len, written))
+    pairs = []
+    for number in range(most * most):
+        first, second = divmod(number, most)
+        sides = [tuple(c for of_kind in written for c in of_kind[at % len(of_kind)]) for at in (first, second)]
+        pairs.append((Change((int_bytes(number),), (), sides[0], live=1), Change((int_bytes(number),), (), sides[1])))
+    with loaded(of, profile=profile) as destination:
+        in_two_batches(destination, of, pairs, merged)
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["in parts", "merged"])
+def test_every_pair_of_rows(loaded: Make, merged: bool) -> None:
+    """Of livenesses, expiring or not, and deletions of rows, ranges and partitions, of one time or the next."""
+    of = again(table("t", clustering=[("ck", "int")], static=[("s", "int")], regular=[("v", "int")]))
+    everything = (Bound((), True), Bound((), True))
+
+    def made(key: tuple[bytes, ...]) -> list[Change]:
+        row = (int_bytes(1),)
+        found = [Change(key, row, live=AT), Change(key, row, live=AT - 1), Change(key, row, live=AT + 1)]
+        found += [Change(key, row, live=AT, live_expires=expires, live_ttl=ttl) for expires, ttl in EXPIRING]
+        found += [Change(key, row, (Cell("v", AT, int_bytes(5)),)), Change(key, row, deleted=AT)]
+        found += [Change(key, kind=RowKind.RANGE, deleted=AT + more, bounds=everything) for more in (-1, 0)]
+        found += [Change(key, kind=RowKind.PARTITION, deleted=AT + more) for more in (-1, 0)]
+        return [*found, Change(key, kind=RowKind.STATIC, cells=(Cell("s", AT, int_bytes(7)),))]
+
+    count = len(made((b"",)))
+    pairs = []
+    for number in range(count * count):
+        changes = made((int_bytes(number),))
+        pairs.append((changes[number // count], changes[number % count]))
+    with loaded(of) as destination:
+        in_two_batches(destination, of, pairs, merged)
