@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
@@ -34,6 +35,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
+    allow_reuse_address = True
 
     def __init__(self, port: int, executor: Executor, password: str) -> None:
         self.executor = executor
@@ -42,7 +44,7 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """As the parent's parent: the parent asks a name server who 127.0.0.1 is."""
-        self.allow_reuse_address = True
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
 
@@ -55,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    rbufsize = 1 << 18
     wbufsize = 1 << 16
     timeout = 3600
     server: Server
