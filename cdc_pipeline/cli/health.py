@@ -19,7 +19,6 @@ from cdc_pipeline.config import (
     TimescaleSettings,
 )
 from cdc_pipeline.config.destinations import PostgresConnection
-from cdc_pipeline.embedded.clickhouse import EmbeddedClickHouse
 from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.observability.health import (
     Health,
@@ -111,12 +110,12 @@ def _from_environment(timeout: float) -> list[Health]:
 
 
 def _clickhouse(name: str, place: ClickHouseDestination | ClickHouseSettings, timeout: float) -> Health:
-    if isinstance(place, ClickHouseDestination) and place.directory is not None:
-        return _embedded_clickhouse(name, place.directory, timeout)
+    if not place.host:
+        return Health(name, "clickhouse", False, None, 0.0, "embedded ClickHouse is not loaded yet")
     password = place.password.reveal() if place.password is not None else ""
     port = place.port or (8443 if place.secure else 8123)
     return check_clickhouse(
-        host=place.host or "localhost",
+        host=place.host,
         port=port,
         username=place.username or "default",
         password=password,
@@ -124,22 +123,6 @@ def _clickhouse(name: str, place: ClickHouseDestination | ClickHouseSettings, ti
         name=name,
         timeout=timeout,
     )
-
-
-def _embedded_clickhouse(name: str, directory: Path, timeout: float) -> Health:
-    """Starts the server when nobody uses it, asks it, and leaves."""
-    try:
-        with EmbeddedClickHouse(directory) as server:
-            return check_clickhouse(
-                host=server.host,
-                port=server.port,
-                username=server.username,
-                password=server.password,
-                name=name,
-                timeout=timeout,
-            )
-    except CdcError as error:
-        return Health(name, "clickhouse", False, None, 0.0, str(error))
 
 
 def _cassandra(place: CassandraSettings | ClusterSchema, timeout: float) -> Health:
