@@ -58,7 +58,9 @@ bench: setup  ## measure decoding (beside Cassandra's own reader, where JDK and 
 	@$(BIN)/python -m cdc_pipeline_tests.benchmarks.decode
 	@$(BIN)/cdc-pipeline bench live
 	@$(BIN)/cdc-pipeline bench live --into postgres --rate 50
+	@$(BIN)/cdc-pipeline bench live --into clickhouse --rate 50 --seconds 60
 	@$(BIN)/cdc-pipeline bench load postgres
+	@$(BIN)/cdc-pipeline bench load clickhouse
 	@$(BIN)/python -m cdc_pipeline_tests.benchmarks.load
 
 lock: setup  ## write .ci/constraints.txt anew (uv, from PyPI)

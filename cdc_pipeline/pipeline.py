@@ -22,7 +22,7 @@ import structlog
 
 from cdc_pipeline.ahead import one_ahead
 from cdc_pipeline.capture import SegmentState, ShardLog
-from cdc_pipeline.capture.loss import removed_unread
+from cdc_pipeline.capture.loss import begins_without, left_the_archive, removed_unread
 from cdc_pipeline.change import START, Position
 from cdc_pipeline.decode import DecodedBatch, Decoder
 from cdc_pipeline.dlq import Seal, digest
@@ -34,6 +34,7 @@ from cdc_pipeline.load import Sink
 from cdc_pipeline.loaded import LoadedTables
 from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.pace import Pace
 from cdc_pipeline.results import LaneResult, Prepared
 from cdc_pipeline.retry import Retry
 from cdc_pipeline.schema import ChangeKind, Schema, Table
@@ -59,6 +60,7 @@ class LaneRunner:
         retry: Retry | None = None,
         metrics: Metrics | None = None,
         seal: Seal = digest,
+        pace: Pace | None = None,
     ) -> None:
         self.lane = lane
         self.source = source
@@ -75,6 +77,7 @@ class LaneRunner:
         self._ready: set[tuple[Table, int]] = set()
         self._fitter = Fitter(lane, tables.masks, sink, seal)
         self._metrics = metrics or Metrics()
+        self.pace = pace or Pace()
         self._since = time.monotonic()
 
     @property
@@ -95,29 +98,26 @@ class LaneRunner:
     def _check_gap(self, position: Position) -> None:
         """`LogGone` where going on would leave out what the archive no longer has; a new lane begins with what is
         there, and says so."""
-        gone = removed_unread(self.source, position)
-        if not gone:
-            return
-        what = (
-            f"{len(gone)} segments from {gone[0]} on left the archive"
-            if len(gone) > 1
-            else f"{gone[0]} left the archive"
-        )
         if position == START:
-            self._problem(f"lane {self.lane}: begins without what was written before: {what}")
+            if without := begins_without(self.source):
+                self._problem(f"lane {self.lane}: {without}")
             return
-        raise LogGone(
-            f"lane {self.lane}: expected the log from {position} on, found that {what}: the destination is older than "
-            "the archive's retention; restore a newer one, or put the segments back"
-        )
+        if gone := removed_unread(self.source, position):
+            raise LogGone(
+                f"lane {self.lane}: expected the log from {position} on, found that {left_the_archive(gone)}: the "
+                "destination is older than the archive's retention; restore a newer one, or put the segments back"
+            )
 
     def drain(self, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Loads what is durable now; returns the number of micro-batches. `open` comes first.
 
-        Stops between two micro-batches when asked to. `LaneLost` when another writer took over, another `SinkError`
-        when the destination stays down or refuses for good; nothing is half-applied then.
+        Begins at the lane's pace, not before the next commit is due. Stops between two micro-batches when asked to.
+        `LaneLost` when another writer took over, another `SinkError` when the destination stays down or refuses for
+        good; nothing is half-applied then.
         """
         done = 0
+        if not self.pace.wait(lambda: self.source.backlog(self.held.position), should_stop):
+            return done
         self._use(self._schema)  # a micro-batch that failed, or a backfill, may have left the decoder elsewhere
         for segment in self.log.waiting(self.held.position):
             if segment.path.name != self.held.position.segment:
@@ -182,6 +182,7 @@ class LaneRunner:
             )
 
         self._write(prepared, lambda: decoded, apply)
+        self.pace.committed(decoded.end - decoded.start, prepared.events)
 
     def _write(self, prepared: Prepared, again: Callable[[], DecodedBatch], write: Callable[[Prepared], None]) -> None:
         """Writes a micro-batch; rows that the server refuses are found and parked, and the others written."""

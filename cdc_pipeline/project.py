@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
@@ -16,23 +15,18 @@ from cdc_pipeline.capture import ShardLog
 from cdc_pipeline.capture.archive import ShardArchive
 from cdc_pipeline.capture.space import Limits
 from cdc_pipeline.config import (
-    BatchSettings,
     ClusterSchema,
     FileSchema,
     KeystoreEncryption,
-    PostgresDestination,
     Settings,
-    TimescaleDestination,
     load_config,
 )
 from cdc_pipeline.decode import Decoder, KeyProvider, SchemaFollower
-from cdc_pipeline.embedded.postgres import EmbeddedPostgres
-from cdc_pipeline.errors import CdcError, ConfigurationError
+from cdc_pipeline.destinations import Destinations
+from cdc_pipeline.errors import CdcError, ConfigurationError, SinkError
 from cdc_pipeline.history import Places, SchemaHistory, ShardSchema, places_of
 from cdc_pipeline.load import Purged, Sink, TableSummary
-from cdc_pipeline.load.postgres import PostgresSink
-from cdc_pipeline.load.postgres.options import PostgresOptions
-from cdc_pipeline.load.timescaledb import HypertableOptions, TimescaleSink
+from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.loaded import LoadedTables
 from cdc_pipeline.observability.metrics import Metrics
 from cdc_pipeline.offsets import Lane
@@ -42,8 +36,6 @@ from cdc_pipeline.schema import SYSTEM_KEYSPACES, CompleteCounters, Schema, Tabl
 from cdc_pipeline.schema.changes import differences
 from cdc_pipeline.schema.cluster import read_cluster
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
-
-EMBEDDED_DATABASE = "cdc"
 
 _NAMED = 5
 """Tables that a sentence about differences names."""
@@ -57,8 +49,7 @@ class Project:
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         self.settings = settings
         self.metrics = metrics or Metrics()
-        self._embedded: dict[str, EmbeddedPostgres] = {}
-        self._sinks: list[Sink] = []
+        self._destinations = Destinations(settings)
         self._runners: list[LaneRunner] = []
 
     @classmethod
@@ -77,12 +68,7 @@ class Project:
         for runner in self._runners:
             runner.close()
         self._runners.clear()
-        for sink in self._sinks:
-            sink.close()
-        self._sinks.clear()
-        for server in self._embedded.values():
-            server.stop()
-        self._embedded.clear()
+        self._destinations.close()
 
     # --- what is loaded ----------------------------------------------------------------------------------------
 
@@ -169,6 +155,14 @@ class Project:
         """The selection of the configuration."""
         return TableFilter.of(self.settings.source.tables)
 
+    def check_selected(self) -> None:
+        """`ConfigurationError` where nothing would be loaded: a lane's offset would pass everything."""
+        if not self.selected and not self.waits_for_tables:
+            raise ConfigurationError(
+                "expected at least one table of the schema with cdc = true, found none that is selected",
+                key="source.tables",
+            )
+
     def loaded(self, sink: Sink) -> dict[str, TableMasks]:
         """The selected tables that a destination does not refuse. Needs the keys of what is masked."""
         tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
@@ -176,7 +170,8 @@ class Project:
 
     def plan(self, destination: str) -> list[TableSummary]:
         """What every selected table would become; writes nothing and needs no server."""
-        sink = self._make_sink(destination, "")
+        self._check_overrides(destination)
+        sink = self._destinations.planner(destination)
         return [self._summary(sink, masks) for masks in self.selected.values()]
 
     def _summary(self, sink: Sink, masks: TableMasks) -> TableSummary:
@@ -204,50 +199,21 @@ class Project:
         return [Lane(d, s) for d in self.destinations(destination) for s in self.shards(shard)]
 
     def conninfo(self, destination: str) -> str:
-        """How to connect to a destination; starts the server of an embedded one."""
-        place = self.settings.destinations[destination]
-        if isinstance(place, TimescaleDestination):
-            return place.conninfo()
-        if not isinstance(place, PostgresDestination):
-            raise _not_yet(destination, place.kind)
-        if not place.embedded:
-            return place.conninfo()
-        assert place.directory is not None
-        if destination not in self._embedded:
-            self._embedded[destination] = EmbeddedPostgres(place.directory)
-        server = self._embedded[destination].start()
-        return server.create_database(EMBEDDED_DATABASE)
+        """How to connect to a PostgreSQL or TimescaleDB; starts the server of an embedded one."""
+        return self._destinations.conninfo(destination)
+
+    def address(self, destination: str) -> Address:
+        """Where a ClickHouse answers; starts the server of an embedded one."""
+        return self._destinations.address(destination)
 
     def sink(self, destination: str) -> Sink:
-        """A new connection to a destination, closed with the project."""
-        sink = self._make_sink(destination, self.conninfo(destination))
-        self._sinks.append(sink)
-        return sink
+        """A new connection to a destination, closed with the project; starts the server of an embedded one."""
+        self._check_overrides(destination)
+        return self._destinations.sink(destination)
 
-    def _make_sink(self, destination: str, conninfo: str) -> Sink:
-        types = self.settings.destinations[destination].types
-        self._check_overrides(destination, types.columns)
-        place = self.settings.destinations[destination]
-        if not isinstance(place, PostgresDestination | TimescaleDestination):
-            raise _not_yet(destination, place.kind)
-        postgres = PostgresOptions(
-            surfaces=TableFilter.of(place.kept_tables) if place.kept_tables is not None else None,
-            keep_columns=place.on_drop.columns == "keep",
-            drop_tables=place.on_drop.tables == "drop",
-            synchronous_commit=place.synchronous_commit,
-        )
-        if isinstance(place, TimescaleDestination):
-            options = HypertableOptions(
-                hypertables=TableFilter.of(place.hypertables),
-                history=TableFilter.of(place.history) if place.history else None,
-                chunk_interval=place.chunk_interval,
-                compress_after=place.compress_after,
-            )
-            return TimescaleSink(destination, conninfo, types.profile, types.columns, options, postgres)
-        return PostgresSink(destination, conninfo, types.profile, types.columns, postgres)
-
-    def _check_overrides(self, destination: str, columns: dict[str, str]) -> None:
+    def _check_overrides(self, destination: str) -> None:
         """A mistyped column is an error; one of a table that is not there may still come in the log."""
+        columns = self.settings.destinations[destination].types.columns
         tables = {table.full_name for table in self.known}
         known = {f"{table.full_name}.{column.name}" for table in self.known for column in table.columns}
         for name in columns:
@@ -270,8 +236,16 @@ class Project:
         return Archivist(source, ShardArchive(source.archive), self.schema, self.log_keys)
 
     def prune(self, shard: str) -> Pruned:
-        """Removes from a shard's archive what every lane passed long enough ago."""
-        return self.archivist(shard).prune(self.lane_views(shard), self.retention)
+        """Removes from a shard's archive what every lane passed long enough ago. While a destination cannot be asked
+        nothing is removed, and a `CdcError` says so."""
+        archivist = self.archivist(shard)
+        try:
+            views = self.lane_views(shard)
+        except (SinkError, ConfigurationError) as error:
+            raise CdcError(
+                f"shard {shard}: the archive is not pruned while a destination is unknown: {error}"
+            ) from None
+        return archivist.prune(views, self.retention)
 
     def purge(self, destination: str) -> Iterator[Purged]:
         """One pass over the tables of a destination, each as it is done. Counters are left as they are."""
@@ -298,7 +272,7 @@ class Project:
         """Where the lanes of a shard stand, asked from every configured destination; `SinkError` if one is down."""
         views = []
         for lane in self.lanes(shard=shard):
-            with closing(self._make_sink(lane.destination, self.conninfo(lane.destination))) as sink:
+            with self._destinations.visit(lane.destination) as sink:
                 state = sink.state(lane)
                 views.append(LaneView(lane, state.position, sink.segments(lane)) if state else LaneView(lane))
         return views
@@ -313,11 +287,7 @@ class Project:
         """A runner of a lane with a decoder and a connection of its own."""
         source = self.source(lane.shard)
         places = self._places(lane.shard)
-        if not self.selected and not self.waits_for_tables:  # else the offset would pass everything
-            raise ConfigurationError(
-                "expected at least one table of the schema with cdc = true, found none that is selected",
-                key="source.tables",
-            )
+        self.check_selected()
         sink = self.sink(lane.destination)
         tables = LoadedTables(self.chosen, self.policy, sink, self.counters)
         tables.of(self.schema)  # what cannot be masked is said before a connection is made
@@ -325,13 +295,14 @@ class Project:
         runner = LaneRunner(
             lane,
             source,
-            self.decoder(tables.loads),
+            self.decoder(lane.destination, tables.loads),
             tables,
             places,
             sink,
             retry=Retry(retry.attempts, retry.wait, retry.max_wait),
             metrics=self.metrics,
             seal=self.policy.seal,
+            pace=self._destinations.pace(lane.destination),
         )
         self._runners.append(runner)
         return runner
@@ -368,9 +339,9 @@ class Project:
         source = self.settings.source.schema_source
         return str(source.file) if isinstance(source, FileSchema) else f"cluster {source.contact_points[0]}"
 
-    def decoder(self, wanted: Callable[[Table], bool]) -> Decoder:
+    def decoder(self, destination: str, wanted: Callable[[Table], bool]) -> Decoder:
         """A decoder that follows the schema in the log, and asks the schema's source for what it lacks."""
-        batch: BatchSettings = self.settings.batch
+        batch = self._destinations.batch(destination)
         return Decoder(
             self.schema,
             wanted,
@@ -401,12 +372,6 @@ class Project:
                 encryption.keystore, encryption.password.reveal(), key_password, encryption.store_type
             )
         return KeyProvider.from_hex_file(encryption.key.file)
-
-
-def _not_yet(destination: str, kind: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"destination {destination}: expected kind postgres, found {kind}, which is not loaded yet"
-    )
 
 
 def _chosen(what: str, known: Mapping[str, object], only: str | None) -> list[str]:

@@ -188,10 +188,22 @@ def test_schemas_that_cannot_be_read(
 
 
 def test_another_kind_of_destination(make: Make) -> None:
-    """A kind that is configured and not loaded yet says so."""
-    project = make(destinations={"lake": {"kind": "clickhouse", "host": "x"}})
-    with pytest.raises(ConfigurationError, match="destination lake: expected kind postgres, found clickhouse"):
+    """Each kind is reached in its own way."""
+    project = make(destinations={"lake": {"kind": "clickhouse", "host": "x"}, "pg": {"kind": "postgres", "host": "x"}})
+    with pytest.raises(ConfigurationError, match="destination lake: expected a PostgreSQL or TimescaleDB, found click"):
         project.conninfo("lake")
+    with pytest.raises(ConfigurationError, match="destination pg: expected a ClickHouse, found postgres"):
+        project.address("pg")
+    assert str(project.address("lake")) == "x:8123"
+
+
+def test_a_dsn_that_is_none_is_named(make: Make) -> None:
+    """With its key; a secret that is not set names its own."""
+    for dsn, key in (("h:1", "destinations.lake.dsn: expected a dsn"), ({"env": "NO_SUCH"}, "destinations.lake.dsn: ")):
+        project = make(destinations={"lake": {"kind": "clickhouse", "dsn": dsn}})
+        with pytest.raises(ConfigurationError) as caught:
+            project.address("lake")
+        assert str(caught.value).count(key) == 1
 
 
 def test_an_embedded_destination(make: Make, folder: Path) -> None:

@@ -17,7 +17,7 @@ from cdc_pipeline.capture.archive import ShardArchive
 from cdc_pipeline.capture.segments import SegmentState
 from cdc_pipeline.capture.shard import ShardLog
 from cdc_pipeline.capture.space import Limits, Pressure, look
-from cdc_pipeline.change import Position, parse_segment_name
+from cdc_pipeline.change import START, Position, parse_segment_name
 
 _SAME_RUN = 10_000
 """Ids rise by 1 inside a process run and begin at the clock's milliseconds: further apart, a restart lies between."""
@@ -89,6 +89,19 @@ def removed_unread(source: ShardLog, position: Position) -> list[str]:
     gone = [one for one in ShardArchive(source.archive).manifests() if one.removed_at is not None]
     beyond = [one.segment for one in gone if Position(one.segment, one.last_position) > position]
     return [name for name in beyond if source.segment(name) is None]
+
+
+def left_the_archive(gone: Sequence[str]) -> str:
+    """Segments that are gone in words; there is at least one."""
+    return (
+        f"{len(gone)} segments from {gone[0]} on left the archive" if len(gone) > 1 else f"{gone[0]} left the archive"
+    )
+
+
+def begins_without(source: ShardLog) -> str | None:
+    """What a lane that begins now would leave out, in words."""
+    gone = removed_unread(source, START)
+    return f"begins without what was written before: {left_the_archive(gone)}" if gone else None
 
 
 class Seen:

@@ -11,7 +11,7 @@ from cdc_pipeline.capture import SegmentState
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.cli.run import DestinationOption, ShardOption
 from cdc_pipeline.cli.summary import show_result
-from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.errors import ConfigurationError, SinkError
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
 
@@ -40,8 +40,12 @@ def backfill(
             runner = project.lane(lane)
             _known_tables(project, table)
             chosen = _chosen(runner, segments)
-            with out.progress() as bar:
-                runner.backfill(bar.track(chosen, description=str(lane)), table or None)
+            try:
+                with out.progress() as bar:
+                    runner.backfill(bar.track(chosen, description=str(lane)), table or None)
+            except SinkError as error:  # the other lanes are not its business
+                attention = True
+                out.error(str(error))
             show_result(out, project, runner, time.monotonic() - started)
             attention |= runner.result.needs_attention
     return int(attention)

@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from cdc_pipeline.cli import limits_clickhouse, limits_postgres
 from cdc_pipeline.cli.app import JsonOption, output
 from cdc_pipeline.cli.bench import Directory, SchemaFile, bench_app, beside, recording, show
 from cdc_pipeline.cli.bench_decode import peak_rss_mb
-from cdc_pipeline.cli.loading import HOUR_MICROS, Limits, Load, every_second, limits, load, settings, younger
+from cdc_pipeline.cli.loading import HOUR_MICROS, Load, every_second, load, server_rss_mb, settings, younger
 from cdc_pipeline.decode import COMPILED
 from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.offsets import Lane
@@ -30,16 +31,19 @@ _INSERTS, _UPDATES, _HALF, _MIXED = (
 
 @dataclass(frozen=True)
 class _Pass:
+    """One pass: three workloads, what the server alone does, and other figures of it."""
+
     inserts: Load
     updates: Load
     mixed: Load
-    limits: Limits
+    limits: dict[str, float]
+    others: dict[str, float]
     rss_mb: float
 
 
 @bench_app.command("load")
 def bench_load(
-    destination: Annotated[str, typer.Argument(help="postgres.")],
+    destination: Annotated[str, typer.Argument(help="postgres or clickhouse.")],
     directory: Directory = None,
     schema: SchemaFile = None,
     tables: Annotated[list[str] | None, typer.Option("--table", help="A pattern; may be repeated.")] = None,
@@ -48,53 +52,76 @@ def bench_load(
 ) -> int:
     """Loads all segments, unmasked: as they are, then an hour younger (updates), then with half of them there (mixed).
 
-    Two limits of the server alone stand beside it: COPY of the same rows into tables without an index, and the
-    guarded insert, which is COPY into a staging table and INSERT … ON CONFLICT from there.
+    Two limits of the server alone stand beside it. PostgreSQL: COPY of the same rows into tables without an index, and
+    the guarded insert, which is COPY into a staging table and INSERT … ON CONFLICT from there. ClickHouse: inserts of
+    100 000 of the same rows at once, into a MergeTree with the state's columns and key, and into a table as the state.
 
     Example: `cdc-pipeline bench load postgres data/cdc_raw`
     """
-    if destination != "postgres":
-        raise ConfigurationError(f"expected destination postgres, found {destination}")
+    if destination not in ("postgres", "clickhouse"):
+        raise ConfigurationError(f"expected destination postgres or clickhouse, found {destination}")
     directory = directory or recording()
-    done = [_pass(directory, schema or beside(directory), tables or []) for _ in range(passes)]
-    show(output(as_json), _figures(done))
+    done = [_pass(destination, directory, schema or beside(directory), tables or []) for _ in range(passes)]
+    show(output(as_json), _figures(destination, done))
     return 0
 
 
-def _pass(directory: Path, schema: Path, tables: list[str]) -> _Pass:
+def _pass(kind: str, directory: Path, schema: Path, tables: list[str]) -> _Pass:
     with tempfile.TemporaryDirectory(prefix="cdc-bench-") as folder:
         lanes = [_INSERTS, _UPDATES, _HALF, _MIXED]
-        with Project(settings(directory, schema, Path(folder), tables, lanes)) as project:
+        with Project(settings(directory, schema, Path(folder), tables, lanes, kind)) as project:
             inserts = load(project, _INSERTS)
             rss_mb = peak_rss_mb()
+            others = {} if kind == "postgres" else _clickhouse(project)
             updates = load(project, _UPDATES, younger(HOUR_MICROS))
             load(project, _HALF, every_second())
             mixed = load(project, _MIXED, younger(HOUR_MICROS))
-            return _Pass(inserts, updates, mixed, limits(project, _INSERTS), rss_mb)
+            found = _postgres_limits(project) if kind == "postgres" else _clickhouse_limits(project)
+            return _Pass(inserts, updates, mixed, found, others, rss_mb)
 
 
-def _figures(done: list[_Pass]) -> dict[str, object]:
+def _postgres_limits(project: Project) -> dict[str, float]:
+    found = limits_postgres.limits(project, _INSERTS)
+    return {"": found.copied, "guarded_": found.merged}
+
+
+def _clickhouse_limits(project: Project) -> dict[str, float]:
+    found = limits_clickhouse.limits(project, _INSERTS)
+    return {"": found.plain_per_s, "state_": found.state_per_s}
+
+
+def _clickhouse(project: Project) -> dict[str, float]:
+    """After the inserts: parts of the table that has most of them, and the server's memory."""
+    return {
+        "most_parts": limits_clickhouse.parts(project, _INSERTS.destination),
+        "server_peak_rss_mb": server_rss_mb(project, _INSERTS.destination),
+    }
+
+
+def _figures(kind: str, done: list[_Pass]) -> dict[str, object]:
     def median(figure: Callable[[_Pass], float]) -> float:
         return statistics.median(map(figure, done))
 
-    limit, guarded = median(lambda one: one.limits.copied), median(lambda one: one.limits.merged)
     rate = median(lambda one: one.inserts.rate)
-    return {
-        "benchmark": "load postgres",
+    found: dict[str, object] = {
+        "benchmark": f"load {kind}",
         "changes": done[0].inserts.changes,
         "seconds": median(lambda one: one.inserts.seconds),
         "changes_per_s": rate,
         "cpu_seconds": median(lambda one: one.inserts.client_cpu + one.inserts.server_cpu),
         "client_cpu_seconds": median(lambda one: one.inserts.client_cpu),
         "cpu_seconds_per_100k": median(lambda one: one.inserts.cpu_per_100k),
-        "limit_per_s": limit,
-        "ratio": rate / limit,
-        "guarded_limit_per_s": guarded,
-        "guarded_ratio": rate / guarded,
+    }
+    for name in done[0].limits:
+        limit = median(lambda one, name=name: one.limits[name])  # type: ignore[misc]
+        found |= {f"{name}limit_per_s": limit, f"{name}ratio": rate / limit}
+    return {
+        **found,
         "updates_per_s": median(lambda one: one.updates.rate),
         "updates_cpu_seconds_per_100k": median(lambda one: one.updates.cpu_per_100k),
         "mixed_per_s": median(lambda one: one.mixed.rate),
         "mixed_cpu_seconds_per_100k": median(lambda one: one.mixed.cpu_per_100k),
+        **{name: max(one.others[name] for one in done) for name in done[0].others},
         "peak_rss_mb": max(one.rss_mb for one in done),
         "compiled": COMPILED,
     }

@@ -1,4 +1,4 @@
-"""`demo`: a recorded Cassandra node, through Dagster's own definitions, into an embedded PostgreSQL."""
+"""`demo`: a recorded Cassandra node, through Dagster's own definitions, into an embedded PostgreSQL and ClickHouse."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import psycopg
 import typer
-from psycopg.conninfo import make_conninfo
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
 from cdc_pipeline.change import START
 from cdc_pipeline.cli.app import JsonOption, app, output
 from cdc_pipeline.cli.demo_files import DemoFolder
-from cdc_pipeline.cli.demo_summary import Outcome, show
+from cdc_pipeline.cli.demo_servers import empty, examples
+from cdc_pipeline.cli.demo_summary import Loaded, Outcome, show
 from cdc_pipeline.cli.output import Output
-from cdc_pipeline.load.postgres import PostgresSink
-from cdc_pipeline.load.postgres.parity import compare, read_truth
-from cdc_pipeline.project import EMBEDDED_DATABASE, Project
+from cdc_pipeline.load import read_truth
+from cdc_pipeline.offsets import Lane
+from cdc_pipeline.project import Project
 
-_DESTINATION = "warehouse"
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from cdc_pipeline.pipeline import LaneRunner
 
 
 @app.command()
@@ -33,7 +37,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
     as_json: JsonOption = False,
 ) -> int:
-    """Replays the recorded segments of a shop and a clinic, and compares the destination with what Cassandra answered.
+    """Replays the recorded segments of a shop and a clinic, and compares each destination with what Cassandra answered.
 
     Example: `cdc-pipeline demo`
     """
@@ -44,53 +48,58 @@ def demo(
     os.environ["CDC_CONFIG"] = str(folder.config)
     if ui:
         return _open_ui(out, folder, port)
-    out.message("replaying a recorded Cassandra 5.0 node into an embedded PostgreSQL")
+    out.message("replaying a recorded Cassandra 5.0 node into an embedded PostgreSQL and an embedded ClickHouse")
     outcome = _replay(out, folder)
     show(out, outcome, directory)
     return int(not outcome.holds)
 
 
 def _replay(out: Output, folder: DemoFolder) -> Outcome:
-    """Loads everything into an empty database and compares."""
+    """Loads everything into empty databases, side by side, and compares."""
     import dagster as dg
-
-    from cdc_pipeline.orchestration import materialize_lane
-    from cdc_pipeline.pipeline import LaneRunner
 
     started = time.monotonic()
     with Project.load(folder.config) as project, dg.DagsterInstance.get() as instance:
-        _empty(project)
-        (lane,) = project.lanes(_DESTINATION)
-        source = project.source(lane.shard)
-        total = source.backlog(START)
-        with _bar(out) as bar:
-            task = bar.add_task(f"loading {_DESTINATION}", total=total)
-
-            def watch(runner: LaneRunner) -> None:
-                bar.update(task, completed=total - source.backlog(runner.held.position))
-
-            loading = time.monotonic()
-            result = materialize_lane(project, lane, instance, watch=watch, accept_destination=True)
-            loaded = time.monotonic()
-        sink = project.sink(_DESTINATION)
-        assert isinstance(sink, PostgresSink)
-        outcome = Outcome(result, loaded - loading, project.selected, sink.dead_letter_counts())
-        with psycopg.connect(project.conninfo(_DESTINATION), autocommit=True) as connection:
-            for name, masks in project.loaded(sink).items():
-                plan = sink.table_plan(masks.table, masks)
-                truth = list(read_truth(folder.truth(name)))
-                outcome.parity.append(compare(connection, plan, masks, truth, folder.expected_at))
-                outcome.add_examples(connection, plan, masks, truth)
-            outcome.refused = {t.table: t.refusal for t in project.plan(_DESTINATION) if t.refusal is not None}
+        for destination in project.destinations():
+            empty(project, destination)
+        lanes = project.lanes()
+        project.check_selected()
+        with _bar(out) as bar, ThreadPoolExecutor(len(lanes)) as pool:
+            loaded = list(pool.map(lambda lane: _load(project, lane, instance, bar), lanes))
+        outcome = Outcome(loaded, project.selected)
+        for one in loaded:
+            _compare(project, folder, one, outcome)
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
-def _empty(project: Project) -> None:
-    """Begins with an empty database, so that every demo shows the whole way."""
-    server = make_conninfo(project.conninfo(_DESTINATION), dbname="postgres")
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {EMBEDDED_DATABASE} WITH (FORCE)")
+def _load(project: Project, lane: Lane, instance: dg.DagsterInstance, bar: Progress) -> Loaded:
+    """One lane, through its job."""
+    from cdc_pipeline.orchestration import materialize_lane
+
+    source = project.source(lane.shard)
+    total = source.backlog(START)
+    task = bar.add_task(f"loading {lane.destination}", total=total)
+
+    def watch(runner: LaneRunner) -> None:
+        bar.update(task, completed=total - source.backlog(runner.held.position))
+
+    began = time.monotonic()
+    result = materialize_lane(project, lane, instance, watch=watch, accept_destination=True)
+    kind = project.settings.destinations[lane.destination].kind
+    return Loaded(lane.destination, kind, result, time.monotonic() - began)
+
+
+def _compare(project: Project, folder: DemoFolder, loaded: Loaded, outcome: Outcome) -> None:
+    """A destination with the truth, table by table."""
+    sink = project.sink(loaded.destination)
+    loaded.dead_letters = sink.dead_letter_counts()
+    for name, masks in project.loaded(sink).items():
+        truth = list(read_truth(folder.truth(name)))
+        loaded.parity[name] = sink.compare(masks.table, masks, truth, folder.expected_at)
+        outcome.examples += examples(project, loaded.destination, masks, truth)
+    plan = project.plan(loaded.destination)
+    loaded.refused = {table.table: table.refusal for table in plan if table.refusal is not None}
 
 
 def _bar(out: Output) -> Progress:
@@ -99,32 +108,26 @@ def _bar(out: Output) -> Progress:
 
 
 def _open_ui(out: Output, folder: DemoFolder, port: int) -> int:
-    """`dagster dev` on the demo's project with an empty destination, until Ctrl-C."""
+    """`dagster dev` on the demo's project with empty destinations, until Ctrl-C."""
     import dagster as dg
 
     from cdc_pipeline.orchestration import OffsetCopies
 
     with Project.load(folder.config) as project, dg.DagsterInstance.get() as instance:
-        _empty(project)
-        for lane in project.lanes(_DESTINATION):
+        for destination in project.destinations():
+            empty(project, destination)
+        for lane in project.lanes():
             OffsetCopies(instance).drop(lane)
     url = f"http://127.0.0.1:{port}"
     out.message(f"Dagster UI on {url}: turn on the sensor commit_log under Automation, and data moves; Ctrl-C ends it")
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "-m",
-        "cdc_pipeline.definitions",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
-    with subprocess.Popen(command, cwd=folder.root) as process:
+    with subprocess.Popen(_dagster_dev(port), cwd=folder.root) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
             process.wait()
             return 0
+
+
+def _dagster_dev(port: int) -> Sequence[str]:
+    module = ("-m", "cdc_pipeline.definitions")
+    return [sys.executable, "-m", "dagster", "dev", *module, "-h", "127.0.0.1", "-p", str(port)]

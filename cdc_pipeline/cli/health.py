@@ -20,6 +20,7 @@ from cdc_pipeline.config import (
 )
 from cdc_pipeline.config.destinations import PostgresConnection
 from cdc_pipeline.errors import CdcError, ConfigurationError
+from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.observability.health import (
     Health,
     check_cassandra,
@@ -67,11 +68,11 @@ def _configured(config: Path | None, timeout: float) -> list[Health]:
         if isinstance(source, ClusterSchema):
             found.append(_cassandra(source, timeout))
         for name, place in project.settings.destinations.items():
-            if isinstance(place, ClickHouseDestination):
-                found.append(_clickhouse(name, place, timeout))
-                continue
             try:
-                found.append(check_postgres(project.conninfo(name), name=name, kind=place.kind, timeout=timeout))
+                if isinstance(place, ClickHouseDestination):
+                    found.append(_clickhouse(name, project.address(name), timeout))
+                else:
+                    found.append(check_postgres(project.conninfo(name), name=name, kind=place.kind, timeout=timeout))
             except CdcError as error:
                 found.append(Health(name, place.kind, False, None, 0.0, str(error)))
         return found
@@ -101,25 +102,23 @@ def _from_environment(timeout: float) -> list[Health]:
         if settings.host or settings.dsn:
             found.append(check_postgres(settings.conninfo(), name=kind, kind=kind, timeout=timeout))
     clickhouse = ClickHouseSettings()
-    if clickhouse.host:
-        found.append(_clickhouse("clickhouse", clickhouse, timeout))
+    if clickhouse.host or clickhouse.dsn:
+        found.append(_clickhouse("clickhouse", Address(**clickhouse.endpoint()._asdict()), timeout))
     cassandra = CassandraSettings()
     if cassandra.contact_points:
         found.append(_cassandra(cassandra, timeout))
     return found
 
 
-def _clickhouse(name: str, place: ClickHouseDestination | ClickHouseSettings, timeout: float) -> Health:
-    if not place.host:
-        return Health(name, "clickhouse", False, None, 0.0, "embedded ClickHouse is not loaded yet")
-    password = place.password.reveal() if place.password is not None else ""
-    port = place.port or (8443 if place.secure else 8123)
+def _clickhouse(name: str, address: Address, timeout: float) -> Health:
     return check_clickhouse(
-        host=place.host,
-        port=port,
-        username=place.username or "default",
-        password=password,
-        secure=place.secure,
+        host=address.host,
+        port=address.port,
+        username=address.username,
+        password=address.password,
+        secure=address.secure,
+        verify=address.verify,
+        ca_cert=address.ca_cert,
         name=name,
         timeout=timeout,
     )

@@ -1,11 +1,12 @@
-"""What a load takes: one server, a database per workload, the server's own CPU time, and its limits."""
+"""What a load takes: one server for each set of workloads, our CPU time and the server's own."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +14,14 @@ import psycopg
 import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch
-from cdc_pipeline.config import Settings
+from cdc_pipeline.config import ClickHouseDestination, Settings
 from cdc_pipeline.decode import DecodedBatch
-from cdc_pipeline.load.postgres import ddl, merge
-from cdc_pipeline.load.postgres.encode import CopyBatch, EncodedTable
-from cdc_pipeline.load.postgres.write import execute_sql
 from cdc_pipeline.offsets import Lane
-from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
 
 HOUR_MICROS = 3_600_000_000
 
 Alter = Callable[[DecodedBatch], DecodedBatch]
-Connection = psycopg.Connection[tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -48,12 +44,15 @@ class Load:
         return (self.client_cpu + self.server_cpu) / self.changes * 100_000
 
 
-def settings(directory: Path, schema: Path, folder: Path, tables: list[str], lanes: list[Lane]) -> Settings:
-    """A project that loads the same segments, unmasked, in several lanes into databases of their own."""
+def settings(
+    directory: Path, schema: Path, folder: Path, tables: list[str], lanes: list[Lane], kind: str = "postgres"
+) -> Settings:
+    """A project that loads the same segments, unmasked, in several lanes, into an embedded server of a kind for each
+    destination that they name."""
     rules = folder / "masking.yaml"
     rules.write_text("pii_fields: []\nphi_fields: []\n")
     places = {
-        name: {"kind": "postgres", "embedded": True, "directory": folder / name, "types": {"profile": "exact"}}
+        name: {"kind": kind, "embedded": True, "directory": folder / name, "types": {"profile": "exact"}}
         for name in dict.fromkeys(lane.destination for lane in lanes)
     }
     source: dict[str, object] = {
@@ -82,24 +81,44 @@ def load(project: Project, lane: Lane, alter: Alter | None = None) -> Load:
     if alter is not None:
         runner.log.alter = alter
     runner.open("bench")
-    with psycopg.connect(project.conninfo(lane.destination), autocommit=True) as connection:
-        busy = server_seconds(connection)
-        started, cpu = time.perf_counter(), time.process_time()
-        runner.drain()
-        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-        return Load(runner.result.changes.total(), seconds, cpu, server_seconds(connection) - busy)
+    pids = server_pids(project, lane.destination)
+    busy = sum(map(cpu_seconds, pids))
+    started, cpu = time.perf_counter(), time.process_time()
+    runner.drain()
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    pids |= server_pids(project, lane.destination)
+    return Load(runner.result.changes.total(), seconds, cpu, sum(map(cpu_seconds, pids)) - busy)
 
 
-def server_seconds(connection: Connection) -> float:
-    """CPU seconds of all processes of a server on this machine, 0 where the system does not tell."""
-    found = 0.0
-    for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall():
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except OSError:
-            continue
-        found += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return found
+def server_pids(project: Project, destination: str) -> set[int]:
+    """The processes of an embedded server on this machine: of ClickHouse its one, of PostgreSQL one per session."""
+    place = project.settings.destinations[destination]
+    if isinstance(place, ClickHouseDestination):
+        named = str(place.directory).encode()
+        return {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if named in _read(path)}
+    with psycopg.connect(project.conninfo(destination), autocommit=True) as connection:
+        return {int(pid) for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()}
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process so far, 0 where the system does not tell."""
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def server_rss_mb(project: Project, destination: str) -> float:
+    """The most memory that a process of an embedded server had so far, MB; 0 where the system does not tell."""
+    peaks = [
+        re.search(rb"VmHWM:\s+(\d+)", _read(Path(f"/proc/{pid}/status"))) for pid in server_pids(project, destination)
+    ]
+    return max((int(peak[1]) / 1024 for peak in peaks if peak is not None), default=0.0)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def younger(micros: int) -> Alter:
@@ -135,71 +154,3 @@ def every_second() -> Alter:
         return decoded if count % 2 else dataclasses.replace(decoded, tables=())
 
     return alter
-
-
-@dataclass
-class Limits:
-    """What one backend does with the same rows, made beforehand: rows and seconds of each way."""
-
-    rows: int = 0
-    copying: float = 0.0
-    merging: float = 0.0
-
-    @property
-    def copied(self) -> float:
-        """Rows per second of COPY into tables without an index."""
-        return self.rows / self.copying
-
-    @property
-    def merged(self) -> float:
-        """Rows per second of the guarded insert: COPY into a staging table and INSERT … ON CONFLICT from there."""
-        return self.rows / self.merging
-
-
-def limits(project: Project, lane: Lane) -> Limits:
-    """Measured with the rows of a lane, on tables of the same columns that begin empty."""
-    found = Limits()
-    runner = project.lane(lane)
-    runner.prepare_tables()
-    with psycopg.connect(project.conninfo(lane.destination), autocommit=True) as connection:
-        connection.execute("SET client_min_messages = warning")
-        for encoded in _encoded(runner):
-            if encoded.rows is not None:
-                _measure(connection, found, encoded, encoded.rows)
-    return found
-
-
-def _encoded(runner: LaneRunner) -> Iterator[EncodedTable]:
-    for segment in runner.source.segments():
-        for decoded in runner.reading(segment):
-            for batch in runner.prepared(decoded).batches:
-                assert isinstance(batch.payload, EncodedTable)
-                yield batch.payload
-
-
-def _measure(connection: Connection, found: Limits, encoded: EncodedTable, rows: CopyBatch) -> None:
-    number = encoded.plan.table.id.hex
-    plain, keyed, staged = f'"limit {number}"', f'cdc."limit {number}"', f'"limit in {number}"'
-    keys = ", ".join([*encoded.plan.partition_names, *([ddl.CLUSTERING] if encoded.plan.has_clustering else [])])
-    state = encoded.plan.state
-    execute_sql(connection, f"CREATE TABLE IF NOT EXISTS public.{plain} (LIKE {state})")
-    execute_sql(connection, f"CREATE TABLE IF NOT EXISTS {keyed} (LIKE {state}) WITH (fillfactor = 80)")
-    index = f'"limit {number}:key"'
-    execute_sql(connection, f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {keyed} ({keys}) NULLS NOT DISTINCT")
-    execute_sql(connection, merge.staging(state, staged))
-    merging = merge.merge_rows(encoded.plan, staged, rows.columns, static=False, ledger=False)
-    found.rows += rows.rows
-    started = time.perf_counter()
-    with connection.transaction():
-        _copy(connection, f"public.{plain}", rows)
-    found.copying += time.perf_counter() - started
-    started = time.perf_counter()
-    with connection.transaction():
-        _copy(connection, staged, rows)
-        execute_sql(connection, merging.replace(f"INSERT INTO {state} AS", f"INSERT INTO {keyed} AS"), prepare=True)
-    found.merging += time.perf_counter() - started
-
-
-def _copy(connection: Connection, table: str, rows: CopyBatch) -> None:
-    with connection.cursor() as cursor, cursor.copy(merge.copy_in(table, rows.columns)) as copy:
-        copy.write(rows.data)

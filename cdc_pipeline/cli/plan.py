@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_pipeline.capture.loss import begins_without
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.project import Project
 
@@ -32,7 +33,7 @@ def plan(
                     continue
                 rows = [(c.name, c.kind, c.cql_type, c.target_type, c.mask) for c in table.columns]
                 title = f"{table.table} → {name}: {table.target}"
-                out.table(title, ["column", "kind", "CQL type", "PostgreSQL type", "mask"], rows)
+                out.table(title, ["column", "kind", "CQL type", "type", "mask"], rows)
                 for note in table.notes:
                     out.text(note)
                 for warning in table.warnings:
@@ -40,6 +41,8 @@ def plan(
                 for statement in table.ddl if ddl else ():
                     out.text(statement + ";")
         for shard in project.shards():
+            if (without := begins_without(project.source(shard))) is not None:
+                out.message(f"shard {shard}: a lane that never loaded {without}")
             if (difference := project.disagreement(shard)) is not None:
                 out.message(difference)
         if idle := project.idle_rules():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.cli.run import DestinationOption
-from cdc_pipeline.errors import SinkError
+from cdc_pipeline.errors import CdcError
 from cdc_pipeline.project import Project
 
 _DAY = 86_400
@@ -28,7 +28,7 @@ def purge(destination: DestinationOption = None, config: ConfigOption = None, as
                     out.record({"destination": name, **vars(done)})
                     days = f"{done.retention / _DAY:g} d"
                     rows.append((name, done.table, days, done.rows, done.stripped, done.ranges, done.noted))
-            except SinkError as error:  # the other destinations are not its business
+            except CdcError as error:  # the other destinations are not its business
                 failed = True
                 out.error(str(error))
     head = ["destination", "table", "retention", "rows removed", "rows trimmed", "ranges removed", "rows noted"]

@@ -6,7 +6,7 @@ import dataclasses
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -18,6 +18,7 @@ from cdc_pipeline.cli.output import Output
 from cdc_pipeline.cli.summary import show_result
 from cdc_pipeline.errors import CdcError, ConfigurationError, LaneLost, OffsetConflict, TransientSinkError
 from cdc_pipeline.observability.logging import lane_context
+from cdc_pipeline.offsets import Lane
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
 
@@ -47,39 +48,47 @@ def run(
         try:
             if idle := project.idle_rules():
                 out.message(f"masking rules that match no column: {', '.join(idle)}")
-            lanes_run = _Lanes(project, [project.lane(lane) for lane in lanes], out, once=once)
+            project.check_selected()
+            lanes_run = _Lanes(project, lanes, out, once=once)
             lanes_run.run(asked)
         finally:
             if server is not None:
                 server.stop()
         for runner in lanes_run.runners:
             show_result(out, project, runner, time.monotonic() - started)
+        if any(isinstance(error, ConfigurationError) for error in lanes_run.failed):
+            return ConfigurationError.exit_code
         return int(bool(lanes_run.failed) or any(runner.result.needs_attention for runner in lanes_run.runners))
 
 
 class _Lanes:
     """The lanes of one process, a thread each: none waits for another, and one that fails stops alone."""
 
-    def __init__(self, project: Project, runners: Sequence[LaneRunner], out: Output, *, once: bool) -> None:
+    def __init__(self, project: Project, lanes: Sequence[Lane], out: Output, *, once: bool) -> None:
         self._project = project
-        self.runners = runners
+        self._lanes = lanes
+        self._made: dict[Lane, LaneRunner] = {}
         self._out = out
         self._once = once
         self._run_id = uuid.uuid4().hex
-        self.failed: list[BaseException] = []
+        self.failed: list[CdcError] = []
+
+    @property
+    def runners(self) -> list[LaneRunner]:
+        """Those of the lanes that came to have one."""
+        return [self._made[lane] for lane in self._lanes if lane in self._made]
 
     def run(self, asked: threading.Event) -> None:
-        """Returns when every lane has ended; a configuration error of one is raised then."""
+        """Returns when every lane has ended; what stopped one is said at once."""
         with self._out.progress() as bar:
             task = bar.add_task("changes", total=None)
 
             def show(_: LaneRunner) -> None:
                 bar.update(task, completed=sum(runner.result.changes.total() for runner in self.runners))
 
-            threads = []
-            for runner in self.runners:
-                runner.on_commit = show
-                threads.append(threading.Thread(target=self._lane, args=(runner, asked), name=str(runner.lane)))
+            threads = [
+                threading.Thread(target=self._lane, args=(lane, asked, show), name=str(lane)) for lane in self._lanes
+            ]
             done = threading.Event()
             keepers = [] if self._once else self._keepers(done)
             for thread in (*threads, *keepers):
@@ -90,29 +99,29 @@ class _Lanes:
             done.set()
             for thread in keepers:
                 thread.join()
-        for error in self.failed:
-            if isinstance(error, ConfigurationError):
-                raise error
 
     def _keepers(self, done: threading.Event) -> list[threading.Thread]:
         """A thread per shard that moves its finished segments, if there is an archive, and watches its space."""
-        keepers = [Keeper(self._project, shard, self._out) for shard in sorted({r.lane.shard for r in self.runners})]
+        keepers = [Keeper(self._project, shard, self._out) for shard in sorted({lane.shard for lane in self._lanes})]
         return [threading.Thread(target=keeper.run, args=(done,), name="archive") for keeper in keepers]
 
-    def _lane(self, runner: LaneRunner, asked: threading.Event) -> None:
-        lane = runner.lane
+    def _lane(self, lane: Lane, asked: threading.Event, show: Callable[[LaneRunner], None]) -> None:
+        try:
+            with lane_context(lane.destination, lane.shard, self._run_id):
+                self._loop(self._runner(lane, asked, show), asked)
+        except LaneLost as error:
+            self._out.message(f"{error}: handed over")
+        except CdcError as error:
+            self._fail(error)
+
+    def _runner(self, lane: Lane, asked: threading.Event, show: Callable[[LaneRunner], None]) -> LaneRunner:
+        """Made in the lane's own thread: where one destination's server does not start, no other waits."""
+        runner = self._made[lane] = self._project.lane(lane)
+        runner.on_commit = show
         runner.should_stop = asked.is_set
         if not self._once:
             runner.retry = dataclasses.replace(runner.retry, attempts=None)
-        try:
-            with lane_context(lane.destination, lane.shard, self._run_id):
-                self._loop(runner, asked)
-        except LaneLost as error:
-            self._out.message(f"{error}: handed over")
-        except ConfigurationError as error:
-            self.failed.append(error)
-        except CdcError as error:
-            self._fail(error)
+        return runner
 
     def _loop(self, runner: LaneRunner, asked: threading.Event) -> None:
         opened = False
@@ -143,5 +152,6 @@ class _Lanes:
 
     def _fail(self, error: CdcError) -> None:
         self._project.metrics.failed(error)
-        self._out.error(str(error))
+        if str(error) not in {str(known) for known in self.failed}:  # of the configuration's all lanes may say the same
+            self._out.error(str(error))
         self.failed.append(error)

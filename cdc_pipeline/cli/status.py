@@ -6,13 +6,13 @@ import datetime as dt
 from dataclasses import dataclass
 
 from cdc_pipeline.capture import ShardLog
-from cdc_pipeline.capture.loss import possible_loss
+from cdc_pipeline.capture.loss import begins_without, left_the_archive, possible_loss, removed_unread
 from cdc_pipeline.capture.space import Limits, Pressure
 from cdc_pipeline.capture.space import look as look_at_space
-from cdc_pipeline.change import START, parse_segment_name
+from cdc_pipeline.change import START, Position, parse_segment_name
 from cdc_pipeline.cli.app import ConfigOption, JsonOption, app, config_path, output
 from cdc_pipeline.cli.run import DestinationOption, ShardOption
-from cdc_pipeline.errors import SinkError
+from cdc_pipeline.errors import CdcError
 from cdc_pipeline.load import Sink
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.project import Project
@@ -75,14 +75,26 @@ def lane_status(lane: Lane, sink: Sink, source: ShardLog, limits: Limits) -> Lan
         last_committed_at=committed.isoformat() if committed is not None else None,
         lag_seconds=lag,
         never_read=never_read,
-        problems=tuple(str(one.problem) for one in segments if one.problem is not None),
-        possible_loss=tuple(possible_loss(source, read, limits)),
+        problems=(*_gap(source, position), *(str(one.problem) for one in segments if one.problem is not None)),
+        possible_loss=(*_begins(source, position), *possible_loss(source, read, limits)),
         cdc_space=str(space.pressure),
         cdc_space_used_bytes=space.used,
         cdc_space_total_bytes=space.total,
         cdc_space_growth_bytes_per_s=space.growth,
         cdc_space_forecast_seconds=space.seconds_left,
     )
+
+
+def _gap(source: ShardLog, position: Position) -> list[str]:
+    """Why a lane cannot go on: the log no longer reaches back to where it stands."""
+    gone = removed_unread(source, position) if position != START else []
+    return [f"expected the log from {position} on, found that {left_the_archive(gone)}"] if gone else []
+
+
+def _begins(source: ShardLog, position: Position) -> list[str]:
+    """What a lane that never loaded will not find."""
+    without = begins_without(source) if position == START else None
+    return [without] if without is not None else []
 
 
 @app.command()
@@ -105,7 +117,7 @@ def status(
             limits = project.limits(lane.shard)
             try:
                 one = lane_status(lane, project.sink(lane.destination), project.source(lane.shard), limits)
-            except SinkError as error:  # the other lanes are not its business
+            except CdcError as error:  # the other lanes are not its business
                 attention = True
                 out.record({"lane": str(lane), "problems": [str(error)]})
                 out.message(f"lane {lane}: {error}")

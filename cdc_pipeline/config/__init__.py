@@ -4,20 +4,19 @@
 settings of one system (`PostgresSettings()`, …) load from the environment alone, without those of another.
 """
 
+from cdc_pipeline.config.batch import BatchSettings
+from cdc_pipeline.config.clickhouse import ClickHouseDestination, ClickHouseSettings
 from cdc_pipeline.config.destinations import (
-    ClickHouseDestination,
-    ClickHouseSettings,
     Destination,
     PostgresDestination,
     PostgresSettings,
     TimescaleDestination,
     TimescaleSettings,
-    TypeSettings,
 )
 from cdc_pipeline.config.loading import load_config
+from cdc_pipeline.config.place import TypeSettings
 from cdc_pipeline.config.section import Secret
 from cdc_pipeline.config.settings import (
-    BatchSettings,
     KeySource,
     MaskingSettings,
     MetricsSettings,

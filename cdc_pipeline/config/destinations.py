@@ -10,17 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cdc_pipeline.config.section import FilePath, SecretField, Section
+from cdc_pipeline.config.clickhouse import ClickHouseDestination
+from cdc_pipeline.config.place import DropSettings, Place
+from cdc_pipeline.config.section import SecretField, Section
 from cdc_pipeline.config.source import Duration, Port
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-
-
-class TypeSettings(Section):
-    """How CQL types become the destination's; `columns` overrides one: `keyspace.table.column: type`."""
-
-    profile: Literal["native", "exact"] = "native"
-    columns: dict[str, str] = Field(default_factory=dict)
 
 
 def _quoted(value: str) -> str:
@@ -66,65 +61,11 @@ class TimescaleSettings(PostgresConnection, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CDC_TIMESCALEDB_", extra="ignore", env_ignore_empty=True)
 
 
-class ClickHouseConnection(Section):
-    """ClickHouse's HTTP interface; `dsn` is a URI of clickhouse-connect."""
-
-    host: str | None = None
-    port: Port | None = None
-    database: str | None = None
-    username: str | None = None
-    password: SecretField | None = None
-    secure: bool = False
-    dsn: SecretField | None = None
-
-
-class ClickHouseSettings(ClickHouseConnection, BaseSettings):
-    """ClickHouse from the environment alone: CDC_CLICKHOUSE_HOST and so on, a name per field."""
-
-    model_config = SettingsConfigDict(env_prefix="CDC_CLICKHOUSE_", extra="ignore", env_ignore_empty=True)
-
-
-class DropSettings(Section):
-    """What follows when Cassandra drops a column (`hide`: users see it no more; `keep`: they go on to see what it held)
-    or a table (`keep`; `drop`: what users see of it goes, and its rows)."""
-
-    columns: Literal["hide", "keep"] = "hide"
-    tables: Literal["keep", "drop"] = "keep"
-
-
-class _Place(Section):
-    """What every destination has: one way to reach it, and its types."""
-
-    _with_embedded: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "embedded", "directory", "types", "dbname", "database", "surface", "surface_tables"}
-        | {"on_drop", "synchronous_commit"}
-    )
-
-    embedded: bool = False
-    directory: FilePath | None = None
-    types: TypeSettings = TypeSettings()
-
-    @model_validator(mode="after")
-    def _one_way_to_reach_it(self) -> Self:
-        ways = [name for name in ("embedded", "dsn", "host") if getattr(self, name, None)]
-        if len(ways) != 1:
-            found = " and ".join(ways) or "none"
-            raise PydanticCustomError(
-                "way", "expected exactly one of embedded: true, host or dsn, found {found}", {"found": found}
-            )
-        if self.embedded and self.directory is None:
-            raise PydanticCustomError("way", "expected the directory of the embedded server, found none")
-        if self.directory is not None and not self.embedded:
-            raise PydanticCustomError("way", "expected directory only with embedded: true")
-        idle = sorted(self.model_fields_set - self._with_embedded) if self.embedded else []
-        if idle:
-            raise PydanticCustomError("way", "expected no {idle} with embedded: true", {"idle": ", ".join(idle)})
-        return self
-
-
-class _PostgresPlace(PostgresConnection, _Place):
+class _PostgresPlace(PostgresConnection, Place):
     """What PostgreSQL and TimescaleDB share. Users read `view`s of the state, or `table`s kept equal to them, those of
     `surface_tables` names; `synchronous_commit` is the server's own unless set here."""
+
+    _where: ClassVar[frozenset[str]] = frozenset({"host", "port", "user", "password", "sslmode", "dsn"})
 
     surface: Literal["view", "table"] = "view"
     surface_tables: tuple[str, ...] = ("*",)
@@ -175,12 +116,6 @@ class TimescaleDestination(_PostgresPlace):
         if self.embedded:
             raise PydanticCustomError("way", "expected host or dsn: there is no embedded TimescaleDB")
         return self
-
-
-class ClickHouseDestination(ClickHouseConnection, _Place):
-    """A ClickHouse server, or an embedded one in `directory`."""
-
-    kind: Literal["clickhouse"]
 
 
 Destination = Annotated[PostgresDestination | ClickHouseDestination | TimescaleDestination, Field(discriminator="kind")]

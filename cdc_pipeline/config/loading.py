@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cdc_pipeline.config.destinations import ClickHouseSettings, PostgresSettings, TimescaleSettings
+from cdc_pipeline.config.clickhouse import ClickHouseSettings
+from cdc_pipeline.config.destinations import PostgresSettings, TimescaleSettings
 from cdc_pipeline.config.messages import sentence
 from cdc_pipeline.config.section import Secret
 from cdc_pipeline.config.settings import Settings

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from cdc_pipeline.config.batch import BatchSettings
 from cdc_pipeline.config.destinations import Destination
 from cdc_pipeline.config.section import FilePath, Section, Whole
 from cdc_pipeline.config.source import Duration, Name, SourceSettings
@@ -39,13 +40,6 @@ class MaskingSettings(Section):
         if rules is not None and not rules.is_file():
             raise PydanticCustomError("rules", "expected a file of rules, found none at {path}", {"path": str(rules)})
         return rules
-
-
-class BatchSettings(Section):
-    """How much one transaction takes: it ends at the first limit."""
-
-    rows: Whole = Field(default=20_000, ge=1)
-    bytes: Whole = Field(default=64 * 1024 * 1024, ge=1)
 
 
 class RetrySettings(Section):

@@ -16,20 +16,22 @@ from cdc_pipeline.config.section import FilePath, SecretField, Section, Whole
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_duration(value: object) -> object:
-    """`90s`, `30m`, `12h`, `7d` or `2w` as a timedelta."""
+    """`500ms`, `90s`, `30m`, `12h`, `7d` or `2w` as a timedelta."""
     if isinstance(value, timedelta):
         return value
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(r"(\d{1,6})(ms|[smhdw])", value.strip()) if isinstance(value, str) else None
     if not match:
-        raise PydanticCustomError("duration", "expected a duration as 30m, 12h or 7d")
+        raise PydanticCustomError("duration", "expected a duration as 500ms, 30m, 12h or 7d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def _print_duration(value: timedelta) -> str:
+    if value.microseconds:
+        return f"{round(value.total_seconds() * 1000)}ms"
     seconds = int(value.total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % size == 0:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import RowError
+from cdc_pipeline.load.parity import Parity, TruthRow
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, TableMasks
@@ -103,6 +104,10 @@ class Sink(Protocol):
         """Types a batch. Pure; may be repeated."""
         ...
 
+    def merges(self, table: Table) -> bool:
+        """Whether the next batch of a prepared table may have rows of one key apart, for the destination to merge."""
+        ...
+
     def keeps_history(self, table: Table) -> bool:
         """Whether each change of a table is wanted by itself, too, as `Encoded.apart`."""
         ...
@@ -161,6 +166,11 @@ class Sink(Protocol):
 
     def row_count(self, table: str, within: float = 10.0) -> int | None:
         """Rows that users of a prepared table see; None when counting takes over `within` seconds. Reads only."""
+        ...
+
+    def compare(self, table: Table, masks: TableMasks, truth: Iterable[TruthRow], as_of: str) -> Parity:
+        """What users read of a table, prepared by this sink or another, at an instant (`as_of`, ISO 8601) against rows
+        of serialized values; on a connection of its own. Leaves nothing behind; may be repeated."""
         ...
 
     def close(self) -> None:

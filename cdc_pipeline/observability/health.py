@@ -71,6 +71,8 @@ def check_clickhouse(
     username: str = "default",
     password: str = "",
     secure: bool = False,
+    verify: bool = True,
+    ca_cert: str | None = None,
     name: str = "clickhouse",
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Health:
@@ -89,6 +91,8 @@ def check_clickhouse(
             username=username,
             password=password,
             secure=secure,
+            verify=verify,
+            ca_cert=ca_cert,
             connect_timeout=max(1, int(timeout)),
             send_receive_timeout=max(1, int(timeout)),
             autogenerate_session_id=False,

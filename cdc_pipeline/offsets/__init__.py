@@ -4,6 +4,6 @@
 rows is the destination's.
 """
 
-from cdc_pipeline.offsets.lane import Lane, LaneState, OffsetCopy, Reconciled, copy_key, reconcile
+from cdc_pipeline.offsets.lane import Lane, LaneState, OffsetCopy, Reconciled, copy_key, fenced, reconcile
 
-__all__ = ["Lane", "LaneState", "OffsetCopy", "Reconciled", "copy_key", "reconcile"]
+__all__ = ["Lane", "LaneState", "OffsetCopy", "Reconciled", "copy_key", "fenced", "reconcile"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cdc_pipeline.change import START, Position
-from cdc_pipeline.errors import OffsetConflict
+from cdc_pipeline.errors import LaneLost, OffsetConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,24 @@ class LaneState:
     epoch: int = 0
     last_committed_at: dt.datetime | None = None
     run_id: str = ""
+
+
+def fenced(held: LaneState, found: LaneState | None, position: Position) -> LaneState | None:
+    """Whether a writer that holds the lane as `held` may go on to `position`, by the row that it found.
+
+    A row that stands at `position` under our epoch was moved there by our own write, whose reply was lost: it is
+    returned. `LaneLost` when epoch or position moved on otherwise, `OffsetConflict` when they went back.
+    """
+    lane = held.lane
+    where = f"epoch {found.epoch} at {found.position}" if found is not None else "no row"
+    if found is None or found.epoch < held.epoch or (found.epoch == held.epoch and found.position < held.position):
+        raise OffsetConflict(
+            f"lane {lane}: expected epoch {held.epoch} at {held.position}, found {where}: the destination went back, "
+            "restored, or crashed before it had made durable what it committed"
+        )
+    if found.epoch != held.epoch or found.position not in (held.position, position):
+        raise LaneLost(f"lane {lane}: expected epoch {held.epoch} at {held.position}, found {where}")
+    return found if found.position != held.position else None
 
 
 @dataclass(frozen=True, slots=True)

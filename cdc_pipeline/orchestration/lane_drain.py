@@ -106,6 +106,8 @@ def _until_idle(runner: LaneRunner, config: DrainConfig) -> str | None:
                 if runner.drain(should_stop=lambda: time.monotonic() >= ends):
                     quiet_since = time.monotonic()
                     continue
+                if time.monotonic() >= ends:  # it may not have looked
+                    return None
                 drained = mark
             idle_left = quiet_since + config.idle_seconds - time.monotonic()
             if idle_left <= 0:

@@ -15,7 +15,7 @@ Values come in and go out as serialized bytes; malformed ones are a ValueError t
 """
 
 from cdc_pipeline.types.collections import field_label
-from cdc_pipeline.types.json import to_json
+from cdc_pipeline.types.json import part_json, to_json
 from cdc_pipeline.types.model import (
     CqlType,
     CustomType,
@@ -56,6 +56,7 @@ __all__ = [
     "json_string",
     "map_key_json",
     "parse_type",
+    "part_json",
     "range_bounds",
     "sort_key",
     "split_collection",

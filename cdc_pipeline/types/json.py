@@ -40,6 +40,14 @@ def to_json(cql_type: CqlType, form: Form = "cassandra") -> Callable[[bytes], st
     return _compiled(cql_type, form)
 
 
+def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
+    """The `destination` form of a value inside another: there an empty blob is `0x`, as Cassandra prints it."""
+    render = to_json(cql_type, "destination")
+    if cql_type == Scalar("blob"):
+        return lambda raw: render(raw) if raw else '"0x"'
+    return render
+
+
 @cache
 def _compiled(cql_type: CqlType, form: Form) -> Callable[[bytes], str]:
     present, _, whole_empty = _printer(cql_type, form)

@@ -45,4 +45,4 @@ def test_killed_where_the_schema_changes(recording: Recording, pg_database: str,
     assert died == {step for step, _ in kills}
     assert ended[-1] == 0
     with there.project() as project:
-        assert_truth(drained(project), recording, pg_database)
+        assert_truth(drained(project), recording)

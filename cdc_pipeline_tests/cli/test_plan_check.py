@@ -193,14 +193,6 @@ def test_another_key_is_refused(loaded: Shell, pg_database: str) -> None:
     assert "fingerprint" in answer.err
 
 
-def test_a_destination_that_is_not_built_yet(shell: Shell) -> None:
-    """ClickHouse is refused with its name, not half-run."""
-    shell.configure(destinations={"analytics": {"kind": "clickhouse", "embedded": True, "directory": "ch"}})
-    answer = shell("run", "--once")
-    assert answer.code == 2
-    assert "clickhouse" in answer.err
-
-
 def test_schema_export_needs_a_cluster(shell: Shell) -> None:
     """With a schema file there is no cluster to ask."""
     answer = shell("schema", "export", "out.json")

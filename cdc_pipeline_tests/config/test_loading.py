@@ -245,6 +245,7 @@ def test_a_wrong_variable_is_named(load: Load, monkeypatch: pytest.MonkeyPatch) 
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 SOURCE = "source: {shards: {n1: {directory: d}}, schema: {file: s}}\n"
+CLICKHOUSE = SOURCE + "destinations: {lake: {kind: clickhouse, host: h, "
 
 
 @pytest.mark.parametrize(
@@ -278,6 +279,27 @@ SOURCE = "source: {shards: {n1: {directory: d}}, schema: {file: s}}\n"
          "password, user with embedded: true"),
         (SOURCE + "destinations: {t: {kind: timescaledb, embedded: true, directory: d}}", "destinations.t: expected "
          "host or dsn: there is no embedded TimescaleDB"),
+        (CLICKHOUSE + "prefix: 1x}}", "destinations.lake.prefix: expected letters, digits and _, no digit "
+         "first, found 1x"),
+        (CLICKHOUSE + "state_database: a-b}}", "destinations.lake.state_database: expected letters, digits and _, "
+         "no digit first, found a-b"),
+        (CLICKHOUSE + "database: x}}", "destinations.lake: expected state_database (what is ours) or prefix (of what "
+         "users read), found database"),
+        (CLICKHOUSE + "visibility: most}}", "destinations.lake.visibility: expected exact or fast, found most"),
+        (CLICKHOUSE + "visibility_tables: ['*']}}", "destinations.lake: expected visibility_tables only with "
+         "visibility: fast"),
+        (CLICKHOUSE + "pace: quick}}", "destinations.lake.pace: expected a duration as 500ms, 30m, 12h or 7d"),
+        (CLICKHOUSE + "batch: {rows: 0}}}", "destinations.lake.batch.rows: expected a number greater than or equal to "
+         "1, found 0"),
+        (CLICKHOUSE + "cluster: {replicated: false}}}", "destinations.lake.cluster.name: expected a value, found none"),
+        (CLICKHOUSE + "settings: {'a b': 1}}}", "destinations.lake.settings.a b: expected lower case letters, digits "
+         "and _, found a b"),
+        (CLICKHOUSE + "settings: {max_threads: [1]}}}", "destinations.lake.settings.max_threads: expected a text, "
+         "found a list"),
+        (SOURCE + "destinations: {lake: {kind: clickhouse, embedded: true, directory: d, port: 1, cluster: {name: c}}}",
+         "destinations.lake: expected no cluster, port with embedded: true"),
+        (SOURCE + "destinations: {lake: {kind: clickhouse, host: h, dsn: x}}", "destinations.lake: expected exactly "
+         "one of embedded: true, host or dsn, found dsn and host"),
         (MINIMAL.replace("user:", "port: many, user:"), "destinations.warehouse.port: expected a whole number, "
          "found many"),
         (MINIMAL.replace("user:", "port: 70000, user:"), "destinations.warehouse.port: expected a number less than or "
@@ -308,7 +330,7 @@ SOURCE = "source: {shards: {n1: {directory: d}}, schema: {file: s}}\n"
         (MINIMAL.replace("{file: schema.json}", "{file: s}\n  tables: ks.t"), "source.tables: expected a list, "
          "found ks.t"),
         (MINIMAL.replace("{file: schema.json}", "{file: s}\n  archive: {directory: a, retention: soon}"),
-         "source.archive.retention: expected a duration as 30m, 12h or 7d"),
+         "source.archive.retention: expected a duration as 500ms, 30m, 12h or 7d"),
         (MINIMAL.replace("{file: schema.json}", "{file: s}\n  archive: {directory: cdc_raw/archive}"),
          "source: expected an archive outside of cdc_raw, where Cassandra counts files"),
         (MINIMAL.replace("{directory: cdc_raw}", "{directory: cdc_raw, cdc_total_space: 4 GB}"),

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from cdc_pipeline.cli import main
-from cdc_pipeline.load.postgres.parity import read_truth
+from cdc_pipeline.load import read_truth
 from cdc_pipeline.project import Project
-from cdc_pipeline_tests.integration.truth import parity
 from cdc_pipeline_tests.integration.workspace import Workspace, drained, lane, rows
 from cdc_pipeline_tests.recordings import Recording
 
@@ -44,13 +43,16 @@ def workspace(folder: Path, recording: Recording, conninfo: str, **source: Any) 
     return Workspace(folder, recording.main.path, schema, conninfo, masked=False, settings={"source": source})
 
 
-def unequal(project: Project, recording: Recording, conninfo: str, names: Sequence[str]) -> list[str]:
+def unequal(project: Project, recording: Recording, names: Sequence[str]) -> list[str]:
     """Those of these tables whose view is not what `SELECT` answered."""
     runner, as_of = project.lane(project.lanes()[0]), recording.meta["expected_at"]
     runner.prepare_tables()
     loaded = project.loaded(runner.sink)
     truths = {name: list(read_truth(recording.path / "expected" / f"{name}.raw.jsonl")) for name in names}
-    return [name for name, rows in truths.items() if not parity(runner, conninfo, loaded[name], rows, as_of).holds]
+    sink = runner.sink
+    return [
+        name for name, rows in truths.items() if not sink.compare(loaded[name].table, loaded[name], rows, as_of).holds
+    ]
 
 
 def test_what_was_seen_from_its_create_on_is_loaded(
@@ -67,7 +69,7 @@ def test_what_was_seen_from_its_create_on_is_loaded(
             assert note.startswith("counters: shard node1: complete since CREATE at CommitLog-7-")
         assert not (tmp_path / "followed_schema").exists()
         drained(project)
-        assert unequal(project, recording, conninfo, LOADED) == []
+        assert unequal(project, recording, LOADED) == []
         views = rows(conninfo, "SELECT schemaname || '.' || viewname FROM pg_views WHERE schemaname = 'cc' ORDER BY 1")
         assert [name for (name,) in views] == sorted([*LOADED, "cc.offon"])  # which was loaded until CDC was off
     with workspace(tmp_path, recording, conninfo).project() as project:
@@ -96,11 +98,11 @@ def test_any_order_of_segments(
         runner = lane(project)
         segments = runner.source.segments()
         runner.backfill(reversed(segments))
-        assert unequal(project, recording, conninfo, tables) == []
+        assert unequal(project, recording, tables) == []
         again = segments * 3
         random.Random(5).shuffle(again)
         runner.backfill(again)
-        assert unequal(project, recording, conninfo, tables) == []
+        assert unequal(project, recording, tables) == []
 
 
 def test_a_lane_that_goes_on(recording: Recording, make_pg_database: MakeDatabase, tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_a_lane_that_goes_on(recording: Recording, make_pg_database: MakeDatabas
     else:
         pytest.fail("the log never ended")
     with workspace(tmp_path, recording, conninfo).project() as project:
-        assert unequal(project, recording, conninfo, LOADED) == []
+        assert unequal(project, recording, LOADED) == []
 
 
 def without_create(recording: Recording, project: Project, folder: Path) -> Path:
@@ -140,13 +142,13 @@ def test_a_log_without_the_create(recording: Recording, make_pg_database: MakeDa
         assert {one.table: one.refusal for one in project.plan("warehouse")}["cc.b"] == WHY
         runner = drained(project)
         assert "cc.b" not in runner.result.changes
-        assert unequal(project, recording, conninfo, [name for name in LOADED if name != "cc.b"]) == []
+        assert unequal(project, recording, [name for name in LOADED if name != "cc.b"]) == []
     said, other = {"source": {"complete_counters": ["*.b"]}}, make_pg_database()
     with Workspace(tmp_path / "b", raw, schema, other, masked=False, settings=said).project() as project:
         plan = {one.table: one for one in project.plan("warehouse")}["cc.b"]
         assert (plan.refusal, plan.notes) == (None, ("counters: complete because source.complete_counters says so",))
         drained(project)
-        assert unequal(project, recording, other, LOADED) == []
+        assert unequal(project, recording, LOADED) == []
 
 
 def test_a_shard_that_does_not_know(recording: Recording, make_pg_database: MakeDatabase, tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_shard_that_does_not_know(recording: Recording, make_pg_database: Make
             changes[one.shard] = runner.result.changes["cc.b"]
         assert changes["whole"] > 5
         assert changes["late"] == 0
-        assert unequal(project, recording, conninfo, LOADED) == []
+        assert unequal(project, recording, LOADED) == []
 
 
 def test_a_lane_that_begins_later(open_recording: Open, make_pg_database: MakeDatabase, tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_a_lane_that_begins_later(open_recording: Open, make_pg_database: MakeDa
     (raw / first).unlink()
     with Workspace(tmp_path, raw, schema, conninfo, masked=False).project() as project:
         assert name in {table.full_name for table, _ in drained(project).loaded}
-        assert unequal(project, recording, conninfo, [name]) == []
+        assert unequal(project, recording, [name]) == []
     for _ in range(2):
         with Workspace(tmp_path, raw, schema, later := make_pg_database(), masked=False).project() as project:
             for _ in range(2):

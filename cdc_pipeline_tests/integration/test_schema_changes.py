@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from cdc_pipeline.change import Position
-from cdc_pipeline.load.postgres.parity import read_truth
+from cdc_pipeline.load import read_truth
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
-from cdc_pipeline_tests.integration.truth import parity
 from cdc_pipeline_tests.integration.workspace import Workspace, drained, lane, rows
 from cdc_pipeline_tests.recordings import Recording
 
@@ -42,14 +41,14 @@ def workspace(
     return Workspace(folder, recording.main.path, path, conninfo, False, {"profile": profile}, settings)
 
 
-def assert_truth(runner: LaneRunner, recording: Recording, conninfo: str) -> None:
+def assert_truth(runner: LaneRunner, recording: Recording) -> None:
     """Every table that the log holds is what `SELECT` gave."""
     tables = {table.full_name: masks for table, masks in runner.loaded}
     files = sorted((recording.path / "expected").glob("*.raw.jsonl"))
     truth = {path.name.removesuffix(".raw.jsonl"): list(read_truth(path)) for path in files}
     assert tables.keys() == TABLES == truth.keys() - {NOT_IN_THE_LOG}
     for name, masks in tables.items():
-        found = parity(runner, conninfo, masks, truth[name], recording.meta["expected_at"])
+        found = runner.sink.compare(masks.table, masks, truth[name], recording.meta["expected_at"])
         assert (name, found.missing, found.extra, found.equal) == (name, (), (), len(truth[name]))
     assert not runner.result.parked
     assert runner.result.problems == []
@@ -75,13 +74,13 @@ def test_one_snapshot_reaches_the_truth(
 ) -> None:
     """From the snapshot before all DDL, from one in the middle, or from the last one, and however batches are cut."""
     with workspace(tmp_path, recording, pg_database, schema, batch).project() as project:
-        assert_truth(drained(project), recording, pg_database)
+        assert_truth(drained(project), recording)
 
 
 def test_native_types_reach_the_truth(recording: Recording, pg_database: str, tmp_path: Path) -> None:
     """`jsonb` shows the fields of an altered user type as the text of `exact` does."""
     with workspace(tmp_path, recording, pg_database, FIRST, profile="native").project() as project:
-        assert_truth(drained(project), recording, pg_database)
+        assert_truth(drained(project), recording)
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["from the history", "from the log"])
@@ -96,7 +95,7 @@ def test_resumed_behind_every_batch(recording: Recording, pg_database: str, tmp_
 
     assert step_by_step(again) > 30
     with again() as project:
-        assert_truth(drained(project), recording, pg_database)
+        assert_truth(drained(project), recording)
 
 
 def test_a_backfill_changes_nothing(recording: Recording, pg_database: str, tmp_path: Path) -> None:
@@ -108,7 +107,7 @@ def test_a_backfill_changes_nothing(recording: Recording, pg_database: str, tmp_
         again.backfill(reversed(again.source.segments()))
         assert again.result.changes.total() > 200
         assert not again.result.parked
-        assert_truth(runner, recording, pg_database)
+        assert_truth(runner, recording)
 
 
 def test_a_backfill_alone(recording: Recording, pg_database: str, tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_a_backfill_alone(recording: Recording, pg_database: str, tmp_path: Path
     with workspace(tmp_path, recording, pg_database, LAST).project() as project:
         runner = lane(project)
         runner.backfill(runner.source.segments())
-        assert_truth(runner, recording, pg_database)
+        assert_truth(runner, recording)
 
 
 @pytest.mark.parametrize("ahead", [False, True], ids=["behind", "ahead"])
@@ -133,7 +132,7 @@ def test_two_nodes_at_different_places(recording: Recording, pg_database: str, t
             runner = project.lane(only)
             runner.open("test")
             runner.drain()
-            assert_truth(runner, recording, pg_database)
+            assert_truth(runner, recording)
 
     if ahead:
         drain("node1")

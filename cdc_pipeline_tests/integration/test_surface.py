@@ -45,7 +45,7 @@ def test_truth_in_any_order(
             runner.backfill(reversed(runner.source.segments()) if backwards else [])
             assert_truth(project, runner, recording, conninfo, profile)
             for masks, _ in tables_with_truth(project, runner, recording):
-                plan = plan_of(runner, masks)
+                plan = plan_of(runner.sink, masks)
                 listed = ", ".join(names.quoted(column.name) for column in masks.table.columns)
                 table, view = (
                     rows(clocked, f"SELECT ROW({listed})::text FROM {of} ORDER BY 1") for of in (plan.public, plan.view)

@@ -9,7 +9,7 @@ import pytest
 
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
-from cdc_pipeline_tests.integration.truth import Explained, parity, tables_with_truth, unexplained
+from cdc_pipeline_tests.integration.truth import Explained, tables_with_truth, unexplained
 from cdc_pipeline_tests.integration.workspace import Workspace, drained, lane, offset, rows
 from cdc_pipeline_tests.load.destination import state_of
 from cdc_pipeline_tests.recordings import Recording
@@ -69,10 +69,10 @@ def assert_truth(project: Project, runner: LaneRunner, recording: Recording, con
     for masks, truth in tables_with_truth(project, runner, recording):
         compared += len(truth)
         if profile == "exact":
-            found = parity(runner, conninfo, masks, truth, as_of)
+            found = runner.sink.compare(masks.table, masks, truth, as_of)
             assert (masks.table.full_name, found.missing, found.extra) == (masks.table.full_name, (), ())
         else:
-            missing, extra = unexplained(runner, conninfo, masks, truth, as_of, why)
+            missing, extra = unexplained(runner.sink, conninfo, masks, truth, as_of, why)
             assert (masks.table.full_name, missing, extra) == (masks.table.full_name, [], [])
     assert compared > 0
     if profile == "exact":

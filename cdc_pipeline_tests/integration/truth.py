@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 
 from cdc_pipeline.change import ChangeEvent
+from cdc_pipeline.load import Sink, TruthRow, read_truth
 from cdc_pipeline.load.postgres import PostgresSink, names
 from cdc_pipeline.load.postgres.copy_cy import HEADER, TRAILER
-from cdc_pipeline.load.postgres.parity import Parity, TruthRow, _Field, compare, read_truth
+from cdc_pipeline.load.postgres.parity import _Field
 from cdc_pipeline.load.postgres.plan import TablePlan
 from cdc_pipeline.load.postgres.types import Unfit
 from cdc_pipeline.pipeline import LaneRunner
@@ -74,27 +75,21 @@ def tables_with_truth(
             yield masks, list(read_truth(path))
 
 
-def parity(runner: LaneRunner, conninfo: str, masks: TableMasks, truth: Iterable[TruthRow], as_of: str) -> Parity:
-    """A view against its truth."""
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        return compare(connection, plan_of(runner, masks), masks, truth, as_of)
-
-
-def plan_of(runner: LaneRunner, masks: TableMasks) -> TablePlan:
+def plan_of(sink: Sink, masks: TableMasks) -> TablePlan:
     """What the destination made of a table."""
-    assert isinstance(runner.sink, PostgresSink)
-    return runner.sink.table_plan(masks.table, masks)
+    assert isinstance(sink, PostgresSink)
+    return sink.table_plan(masks.table, masks)
 
 
 def unexplained(
-    runner: LaneRunner, conninfo: str, masks: TableMasks, truth: Iterable[TruthRow], as_of: str, why: Explained
+    sink: Sink, conninfo: str, masks: TableMasks, truth: Iterable[TruthRow], as_of: str, why: Explained
 ) -> tuple[list[TruthRow], list[str]]:
     """(rows of the truth, rows of the view) that differ although no dead letter names their key."""
-    plan = plan_of(runner, masks)
+    plan = plan_of(sink, masks)
     clear = [row for row in truth if not why.covers(masks, row)]
     fields = [_Field(plan, masks, column) for column in masks.table.columns]
     unfit = [row for row in clear if not fits(fields, row)]
-    found = parity(runner, conninfo, masks, (row for row in clear if row not in unfit), as_of)
+    found = sink.compare(masks.table, masks, (row for row in clear if row not in unfit), as_of)
     if not found.extra:
         return [*unfit, *found.missing], []
     parked = [dict(zip(_key_names(masks), key, strict=True)) for of, key in why.rows if _is_whole(masks, of, key)]

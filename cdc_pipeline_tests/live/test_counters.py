@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cdc_pipeline.load.postgres.parity import Parity
+from cdc_pipeline.load import Parity
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
-from cdc_pipeline_tests.integration.truth import parity
 from cdc_pipeline_tests.integration.workspace import Workspace, lane
 from cdc_pipeline_tests.live.rounds import LiveNode
 from cdc_pipeline_tests.live.truth import selected
@@ -86,11 +85,11 @@ def test_counters(node: LiveNode, seed: int, tmp_path: Path, make_pg_database: C
                 runner.drain()
         for page in range(3):
             node.client.execute(f"UPDATE {keyspace}.older SET n = n + 0 WHERE id = {page}")
-        comes_to_equal(node, project, runner, conninfo)
+        comes_to_equal(node, project, runner)
         assert not runner.result.parked
 
 
-def comes_to_equal(node: LiveNode, project: Project, runner: LaneRunner, conninfo: str) -> None:
+def comes_to_equal(node: LiveNode, project: Project, runner: LaneRunner) -> None:
     """Drains until every view is what `SELECT` answers."""
     loaded = project.loaded(runner.sink)
     assert {name.rpartition(".")[2] for name in loaded} == {"hits", "alone", "older"}
@@ -99,7 +98,7 @@ def comes_to_equal(node: LiveNode, project: Project, runner: LaneRunner, conninf
     while time.monotonic() < deadline:
         runner.drain()
         as_of = dt.datetime.now(dt.UTC).isoformat()
-        found = [parity(runner, conninfo, m, selected(node.client, m.table), as_of) for m in loaded.values()]
+        found = [runner.sink.compare(m.table, m, selected(node.client, m.table), as_of) for m in loaded.values()]
         if all(one.holds for one in found):
             assert sum(one.equal for one in found) > 3
             return

@@ -12,9 +12,8 @@ import psycopg
 from cdc_pipeline.change import ChangeBatch, Position
 from cdc_pipeline.dlq import DeadLetterEvent
 from cdc_pipeline.fitting import Fitted, Fitter
-from cdc_pipeline.load import Truncation
+from cdc_pipeline.load import Parity, Truncation
 from cdc_pipeline.load.postgres import PostgresSink
-from cdc_pipeline.load.postgres.parity import Parity, compare
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
@@ -81,8 +80,7 @@ class Destination:
         """The view at a time (s since 1970) against rows of serialized values."""
         masks = self.masks[table.full_name]
         as_of = dt.datetime.fromtimestamp(now, dt.UTC).isoformat()
-        with psycopg.connect(self.conninfo, autocommit=True) as connection:
-            return compare(connection, self.sink.table_plan(table, masks), masks, truth, as_of)
+        return self.sink.compare(table, masks, truth, as_of)
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """The rows of a query, on a connection of its own."""

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cdc_pipeline.errors import RowError, ValueOutOfRange
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.copy_cy import encode_cells
 from cdc_pipeline.load.postgres.ddl import TOMBSTONE
 from cdc_pipeline.load.postgres.fields import Longs
 from cdc_pipeline.load.postgres.plan import ValueColumn
-from cdc_pipeline.load.postgres.types import CellsType, Unfit
+from cdc_pipeline.load.postgres.types import CellsType
 from cdc_pipeline.transform import Cells, ColumnDeletions
 from cdc_pipeline.types.key_arrays import arranged
 

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 
 from cdc_pipeline.change import Position
-from cdc_pipeline.errors import LaneLost, OffsetConflict
-from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.errors import LaneLost
+from cdc_pipeline.offsets import Lane, LaneState, fenced
 
 _COLUMNS = "commitlog_file, commitlog_position, events_processed, epoch, last_committed_at, run_id"
 _CLAIM = f"""
@@ -71,25 +71,14 @@ def read(connection: Connection, lane: Lane) -> LaneState | None:
 
 
 def fence(connection: Connection, held: LaneState, position: Position) -> LaneState | None:
-    """Locks the row and compares position and epoch before anything is written; `LaneLost` when they moved on,
-    `OffsetConflict` when they went back.
+    """Locks the row and compares position and epoch before anything is written (`fenced`).
 
-    A row that stands at `position` under our epoch was moved there by our own transaction, whose reply was lost: it is
-    returned. That transaction may still be about to commit when we are back: its lock is not waited for but tried
-    again (SQLSTATE 55P03), because whose connection was cut it may hold it for long.
+    A transaction of ours whose reply was lost may still be about to commit when we are back: its lock is not waited for
+    but tried again (SQLSTATE 55P03), because whose connection was cut it may hold it for long.
     """
     lane = held.lane
     row = connection.execute(_READ + " FOR UPDATE NOWAIT", (lane.destination, lane.shard)).fetchone()
-    found = None if row is None else _state(lane, row)
-    where = f"epoch {found.epoch} at {found.position}" if found is not None else "no row"
-    if found is None or found.epoch < held.epoch or (found.epoch == held.epoch and found.position < held.position):
-        raise OffsetConflict(
-            f"lane {lane}: expected epoch {held.epoch} at {held.position}, found {where}: the destination went back, "
-            "restored, or crashed before it had made durable what it committed"
-        )
-    if found.epoch != held.epoch or found.position not in (held.position, position):
-        raise LaneLost(f"lane {lane}: expected epoch {held.epoch} at {held.position}, found {where}")
-    return found if found.position != held.position else None
+    return fenced(held, None if row is None else _state(lane, row), position)
 
 
 def move(connection: Connection, held: LaneState, position: Position, events: int) -> LaneState:

@@ -19,7 +19,6 @@ from cdc_pipeline.load.postgres.types import (
     value_type,
 )
 from cdc_pipeline.schema import Column, Table
-from cdc_pipeline.transform import TableMasks
 from cdc_pipeline.types import Scalar
 
 CLUSTERING = '"r:ck"'
@@ -197,19 +196,6 @@ class TablePlan:
     def columns(self) -> tuple[KeyColumn | ValueColumn, ...]:
         """All columns that are loaded, keys first."""
         return (*self.partition_key, *self.clustering, *self.static, *self.regular)
-
-
-def refusal(table: Table) -> str | None:
-    """Why a table is not loaded into PostgreSQL; None when it is."""
-    return table.refusal
-
-
-def masked_counter(table: Table, masks: TableMasks) -> str | None:
-    """Why a table with a masked counter is not loaded: a sum cannot be made of masks."""
-    masked = [column.name for column in table.values if column.type == Scalar("counter") and masks.is_masked(column)]
-    if not masked:
-        return None
-    return f"a rule masks the counter {', '.join(masked)}: a counter is a sum, which no mask has; keep or exclude it"
 
 
 def _counter(override: str | None) -> CellsType:

@@ -13,10 +13,11 @@ from typing import Any
 
 import psycopg
 
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.copy_cy import HEADER, TRAILER
 from cdc_pipeline.load.postgres.plan import TablePlan, ValueColumn
-from cdc_pipeline.load.postgres.types import CellsType, Unfit, ValueType, part_json
-from cdc_pipeline.types import CqlType, ListType, MapType, SetType, UserType
+from cdc_pipeline.load.postgres.types import CellsType, ValueType
+from cdc_pipeline.types import CqlType, ListType, MapType, SetType, UserType, part_json
 
 Connection = psycopg.Connection[Any]
 _AT_ONCE = 1000

@@ -13,14 +13,16 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.postgres import ddl, dead_letters, migrate, offsets, purge, rerender, surface, touched
+from cdc_pipeline.load.parity import Parity, TruthRow
+from cdc_pipeline.load.postgres import ddl, dead_letters, migrate, offsets, parity, purge, rerender, surface, touched
 from cdc_pipeline.load.postgres.connection import connect
 from cdc_pipeline.load.postgres.encode import EncodedTable, encode_table
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.load.postgres.options import PostgresOptions
-from cdc_pipeline.load.postgres.plan import TablePlan, make_plan, masked_counter, refusal
+from cdc_pipeline.load.postgres.plan import TablePlan, make_plan
 from cdc_pipeline.load.postgres.publish import publish, remove
 from cdc_pipeline.load.postgres.write import Writer, truncate
+from cdc_pipeline.load.refusals import masked_counter
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
@@ -60,7 +62,7 @@ class PostgresSink:
 
     def summary(self, table: Table, masks: TableMasks) -> TableSummary:
         """What the table would become; needs no server."""
-        reason = refusal(table) or masked_counter(table, masks)
+        reason = table.refusal or masked_counter(table, masks)
         if reason is not None:
             return TableSummary(table.full_name, "", (), refusal=reason)
         plan = self.table_plan(table, masks)
@@ -186,6 +188,10 @@ class PostgresSink:
         encoded = encode_table(self._plans[masked.table], masked, self._cell_oid)
         return Encoded(encoded, encoded.failures)
 
+    def merges(self, table: Table) -> bool:
+        """Never: one statement takes a row of a key once."""
+        return False
+
     def keeps_history(self, table: Table) -> bool:
         """Never: the state is kept."""
         return False
@@ -265,6 +271,11 @@ class PostgresSink:
             except psycopg.errors.QueryCanceled:
                 return None
         return int(row[0]) if row is not None else None
+
+    def compare(self, table: Table, masks: TableMasks, truth: Iterable[TruthRow], as_of: str) -> Parity:
+        """A table's view at an instant against its truth."""
+        with translated(self._label, "comparing a table with its truth"), connect(self._conninfo) as connection:
+            return parity.compare(connection, self.table_plan(table, masks), masks, truth, as_of)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -7,8 +7,9 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan
-from cdc_pipeline.load.postgres.types import Unfit, ValueType
+from cdc_pipeline.load.postgres.types import ValueType
 from cdc_pipeline.types import Scalar
 
 DERIVED = '"r:at"'

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from cdc_pipeline.change import Bound, RowKind
-from cdc_pipeline.load.postgres.parity import Parity
+from cdc_pipeline.load import Parity
 from cdc_pipeline.load.postgres.types import Unfit
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingRules

@@ -4,6 +4,7 @@
 `literals.py` elements as text; `columns.py` what a whole column becomes.
 """
 
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.types.columns import (
     COUNTER,
     MASKED,
@@ -11,12 +12,10 @@ from cdc_pipeline.load.postgres.types.columns import (
     ValueType,
     cells_type,
     masked_cells_type,
-    part_json,
     scalar_type,
     value_type,
 )
 from cdc_pipeline.load.postgres.types.mapping import KEY_IS_EXACT
-from cdc_pipeline.load.postgres.types.scalars import Unfit
 
 __all__ = [
     "COUNTER",
@@ -27,7 +26,6 @@ __all__ = [
     "ValueType",
     "cells_type",
     "masked_cells_type",
-    "part_json",
     "scalar_type",
     "value_type",
 ]

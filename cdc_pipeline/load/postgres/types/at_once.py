@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cdc_pipeline.load.arrays import content
 from cdc_pipeline.load.postgres.types import scalars
 
 AtOnce = Callable[[pa.BinaryArray], pa.BinaryArray | None]
@@ -20,7 +21,7 @@ Numbers = npt.NDArray[np.signedinteger]
 
 def text(array: pa.BinaryArray) -> pa.BinaryArray | None:
     """UTF-8 without U+0000, as it is."""
-    data, _ = _content(array)
+    data, _ = content(array)
     if not data.all():
         return None
     try:
@@ -51,7 +52,7 @@ def numbers(layout: str, convert: Callable[[Numbers], Numbers | None]) -> AtOnce
     def at_once(array: pa.BinaryArray) -> pa.BinaryArray | None:
         if not _of_size(array, size):
             return None
-        data, offsets = _content(array)
+        data, offsets = content(array)
         converted = convert(np.frombuffer(data, layout))
         if converted is None:
             return None
@@ -103,18 +104,9 @@ def widened(values: Numbers) -> Numbers | None:
     return values.astype(">i2")
 
 
-def _content(array: pa.BinaryArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """The bytes of all values, and their offsets from 0."""
-    _, offsets, data = array.buffers()
-    if offsets is None or data is None or not len(array):
-        return np.empty(0, np.uint8), np.zeros(len(array) + 1, np.int32)
-    ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]], ends - ends[0]
-
-
 def _of_size(array: pa.BinaryArray, size: int) -> bool:
     """Whether every value has so many bytes, and nulls have none."""
-    _, ends = _content(array)
+    _, ends = content(array)
     lengths = np.diff(ends)
     if not array.null_count:
         return bool((lengths == size).all())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.types import scalars
 from cdc_pipeline.load.postgres.types.at_once import AtOnce
 from cdc_pipeline.load.postgres.types.literals import element_literal
@@ -27,6 +28,7 @@ from cdc_pipeline.types import (
     field_label,
     json_string,
     map_key_json,
+    part_json,
     sort_key,
     to_json,
 )
@@ -125,8 +127,8 @@ def _shard_count(path: bytes, context: bytes) -> str:
     try:
         shards(context)
     except ValueError as error:
-        raise scalars.Unfit(str(error)) from None
-    raise scalars.Unfit("expected a counter that lives for ever, found one that expires")
+        raise Unfit(str(error)) from None
+    raise Unfit("expected a counter that lives for ever, found one that expires")
 
 
 COUNTER = CellsType(
@@ -205,21 +207,13 @@ def _field_fragment(cql_type: UserType, profile: str) -> Fragment:
     def fragment(path: bytes, raw: bytes) -> str:
         index = int.from_bytes(path, "big")
         if index >= len(renders):
-            raise scalars.Unfit("a field that the user type lacks")
+            raise Unfit("a field that the user type lacks")
         text = renders[index](raw)
         if profile == "native":
             check_jsonb(text, numbers=numbers[index])
         return text
 
     return fragment
-
-
-def part_json(cql_type: CqlType) -> Callable[[bytes], str]:
-    """The JSON of a value inside another: there an empty blob is `0x`, as Cassandra prints it."""
-    render = to_json(cql_type, "destination")
-    if cql_type == Scalar("blob"):
-        return lambda raw: render(raw) if raw else '"0x"'
-    return render
 
 
 def _of_scalar(scalar: ScalarType) -> ValueType:
@@ -248,7 +242,7 @@ def _overridden(cql_type: CqlType, override: str) -> ValueType:
         while digits_after > scale and unscaled % 10 == 0:
             unscaled, digits_after = unscaled // 10, digits_after - 1
         if digits_after > scale or abs(unscaled) * 10 ** (scale - max(digits_after, -400)) >= 10**precision:
-            raise scalars.Unfit(f"more than {precision - scale} integer or {scale} fraction digits")
+            raise Unfit(f"more than {precision - scale} integer or {scale} fraction digits")
         return scalars.numeric(unscaled * 10 ** (scale - digits_after), scale)
 
     return ValueType(f"numeric({precision},{scale})", encode, None)

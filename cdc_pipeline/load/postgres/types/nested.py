@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable
 from decimal import Decimal
 
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.types.mapping import ScalarType
-from cdc_pipeline.load.postgres.types.scalars import Unfit
 from cdc_pipeline.types import CqlType, MapType, Scalar, split_collection, to_json
 
 _LARGEST_DIGITS = 131_072

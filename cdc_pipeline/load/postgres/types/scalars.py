@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 
+from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.types import decode_decimal, decode_duration, decode_varint
 from cdc_pipeline.types.numbers import decimal_text, integer_text
 
@@ -27,10 +28,6 @@ _INT8 = struct.Struct(">q")
 _UINT4 = struct.Struct(">I")
 _INTERVAL = struct.Struct(">qii")
 _NUMERIC = struct.Struct(">HhHH")
-
-
-class Unfit(ValueError):
-    """A value that the PostgreSQL type cannot hold exactly; the message says what would not fit, not the value."""
 
 
 def _sized(raw: bytes, size: int) -> bytes:

@@ -1,0 +1,1 @@
+"""ClickHouse: cells merged by the server as the greatest of their tuples, read through views."""

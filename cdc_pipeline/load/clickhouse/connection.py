@@ -1,0 +1,87 @@
+"""A connection to a server over HTTP: statements, rows, and inserts of whole Arrow tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+
+from cdc_pipeline.load.clickhouse.address import Address
+
+_INSERT = {
+    "optimize_on_insert": "0",  # merging each block before it is written costs five times the insert
+    "async_insert": "0",  # what was answered is written
+    "insert_deduplicate": "0",  # the greatest absorbs what comes twice; a block that was purged may come again
+    "input_format_null_as_default": "1",
+    "max_insert_block_size": "1048576",  # an insert is one part
+    "min_insert_block_size_rows": "1048576",
+    "min_insert_block_size_bytes": "1073741824",
+    "distributed_foreground_insert": "1",
+}
+
+
+class Connection:
+    """Connects on first use; `settings` go with every statement. Errors are the driver's."""
+
+    def __init__(self, address: Address, settings: Mapping[str, str] | None = None) -> None:
+        self._address = address
+        self._settings = dict(settings or {})
+        self._client: Client | None = None
+        silent = logging.getLogger("clickhouse_connect")
+        if not silent.handlers:
+            silent.addHandler(logging.NullHandler())  # else it writes to stderr what we say ourselves
+
+    def run(self, statement: str) -> None:
+        """A statement without rows."""
+        self._open().command(statement)
+
+    def rows(
+        self, query: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, str] | None = None
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of a query; `parameters` are ClickHouse's own, `{name:Type}` in the text."""
+        found: Sequence[Sequence[Any]] = (
+            self._open().query(query, dict(parameters or {}), dict(settings or {})).result_rows
+        )
+        return found
+
+    def raw(self, query: str, form: str, settings: Mapping[str, str]) -> bytes:
+        """What a query answers in one of ClickHouse's formats."""
+        found: bytes = self._open().raw_query(query, settings=dict(settings), fmt=form)
+        return found
+
+    def insert(self, table: str, data: pa.Table) -> None:
+        """The rows of an Arrow table, by the names of its columns; `table` is quoted."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, data.schema) as writer:
+            writer.write_table(data)
+        block = sink.getvalue().to_pybytes()
+        self._open().raw_insert(table, data.column_names, block, dict(_INSERT), "ArrowStream")
+
+    def close(self) -> None:
+        """Closes the connection; the next statement opens another. May be repeated."""
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+    def _open(self) -> Client:
+        if self._client is None:
+            self._client = clickhouse_connect.get_client(
+                host=self._address.host,
+                port=self._address.port,
+                username=self._address.username,
+                password=self._address.password,
+                secure=self._address.secure,
+                verify=self._address.verify,
+                ca_cert=self._address.ca_cert,
+                connect_timeout=self._address.connect_timeout,
+                send_receive_timeout=self._address.send_receive_timeout,
+                autogenerate_session_id=False,
+                compress=False,
+                settings=self._settings,
+                client_name="cdc_pipeline",
+            )
+        return self._client

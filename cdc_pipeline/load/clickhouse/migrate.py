@@ -1,0 +1,167 @@
+"""Makes what a plan needs, and no more; gives users the view of the newest table of a name.
+
+State tables only ever gain columns, so that lanes whose logs stand before and behind a change of the schema fill the
+same tables at once. There are no locks between processes: whoever made a view looks afterwards whether it is still the
+newest that anybody registered, and makes that one if not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from cdc_pipeline.errors import ConfigurationError, PermanentSinkError, TransientSinkError
+from cdc_pipeline.load.clickhouse import ddl, names, shared, view
+from cdc_pipeline.load.clickhouse.connection import Connection
+from cdc_pipeline.load.clickhouse.names import quoted
+from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
+from cdc_pipeline.load.clickhouse.plan import TablePlan, ValueColumn
+from cdc_pipeline.schema import Table
+
+_COLUMNS = "SELECT table, name, type FROM system.columns WHERE database = {database:String}"
+_VIEW = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
+_REGISTERED = """
+SELECT table_id, tupleElement(shown, 'version') AS version, tupleElement(shown, 'view') AS text, dropped
+FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}})
+ORDER BY created DESC, table_id DESC
+"""
+_SETTLES = 10
+
+
+class Catalog:
+    """What is there in the state's database, asked once, and made where it is missing."""
+
+    def __init__(self, connection: Connection, options: ClickHouseOptions) -> None:
+        self._connection = connection
+        self._options = options
+        self._held: dict[str, dict[str, str]] | None = None
+
+    @property
+    def held(self) -> dict[str, dict[str, str]]:
+        """Columns and their types, without spaces, of the tables of the state."""
+        if self._held is None:
+            self._held = {}
+            for table, name, sql in self._connection.rows(_COLUMNS, {"database": self._options.state_database}):
+                self._held.setdefault(table, {})[name] = _plain(sql)
+        return self._held
+
+    def begin(self) -> None:
+        """Makes what all tables share."""
+        if not {shared.OFFSETS, shared.TRUNCATIONS, shared.TABLES, shared.MASKS, shared.LETTERS} <= self.held.keys():
+            for statement in shared.statements(self._options):
+                self._connection.run(statement)
+            self._held = None
+
+    def migrate(self, plan: TablePlan) -> None:
+        """Makes or extends the state tables of a plan."""
+        gone = self._gone(plan)
+        if gone:
+            raise PermanentSinkError(
+                f"expected the state table {gone[0]}, found none: it was dropped by hand; what it held is in the "
+                f"archive alone: `cdc-pipeline forget {plan.table.full_name}` and a backfill load the table again"
+            )
+        for table, columns, key in ddl.tables(plan):
+            held = self.held.get(_unquoted(table, plan))
+            if held is None:
+                self._connection.run(ddl.create(table, columns, key, self._options.cluster))
+                self._held = None
+                continue
+            missing = [(name, sql) for name, sql in columns if name not in held]
+            for name, sql in columns:
+                if name in held and held[name] != _plain(sql.partition(" DEFAULT ")[0]):
+                    raise ConfigurationError(
+                        f"expected column {name} of type {_plain(sql)}, found it loaded as {held[name]}: with another "
+                        "profile, override or masking rule; load into another state database, or drop the table to "
+                        "load it again",
+                        where=table,
+                    )
+            if missing:
+                self._connection.run(ddl.add(table, missing, self._options.cluster))
+                self._held = None
+
+    def _gone(self, plan: TablePlan) -> list[str]:
+        """State tables that were there when the table was registered."""
+        known = [row for row in self._registered(plan.table) if row[0] == plan.table.id and not row[3]]
+        if not known:
+            return []
+        missing = (table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) not in self.held)
+        return [table for table in missing if table in known[0][2]][:1]  # the view that was made names those there were
+
+    def kept(self, plan: TablePlan) -> tuple[ValueColumn, ...]:
+        """The dropped columns of a plan that its state holds, of the types that they would have."""
+        found = []
+        for one in plan.kept:
+            table = plan.static_state if one.column.kind == "static" else plan.state
+            held = self.held.get(_unquoted(table, plan), {})
+            if all(held.get(name) == _plain(sql) for name, sql in ddl.value_parts(one)):
+                found.append(one)
+        return tuple(found)
+
+    # --- what users see --------------------------------------------------------------------------------------------
+
+    def publish(self, plan: TablePlan, *, merged: bool) -> None:
+        """Registers a table's view, and has users see the newest of its name."""
+        table = plan.table
+        created = table.id.time if table.id.version == 1 else 0
+        known = [row for row in self._registered(table) if row[0] == table.id]
+        text = view.query(plan, merged=merged)
+        if not known or (known[0][1], known[0][2]) != (table.version, text):
+            self._register(table, created, table.version, text, dropped=0)
+        self.settle(plan)
+
+    def settle(self, plan: TablePlan) -> None:
+        """Makes the view that is registered last, until nothing newer is."""
+        for _ in range(_SETTLES):
+            newest = self._registered(plan.table)[0]
+            wanted = "" if newest[3] else hashlib.sha256(newest[2].encode()).hexdigest()
+            asked = {"database": plan.database, "name": plan.table.name}
+            found = [row[0] for row in self._connection.rows(_VIEW, asked)]
+            if found == ([wanted] if wanted else []):
+                return
+            if not wanted:
+                self._connection.run(f"DROP VIEW IF EXISTS {plan.public}{ddl.on(self._options.cluster)}")
+                continue
+            on = ddl.on(self._options.cluster)
+            self._connection.run(f"CREATE DATABASE IF NOT EXISTS {quoted(plan.database)}{on}")
+            self._connection.run(view.create(plan, newest[2], wanted, on))
+        raise TransientSinkError(f"{plan.public}: expected the view to settle, found others who make it anew")
+
+    def drop(self, plan: TablePlan) -> None:
+        """Removes a table of Cassandra's: its state, and what users read of it unless a younger one has its name."""
+        self._register(plan.table, 0, 0, "", dropped=1)
+        self.settle(plan)
+        for table, _, _ in ddl.tables(plan):
+            self._connection.run(f"DROP TABLE IF EXISTS {table}{ddl.on(self._options.cluster)}")
+        self._held = None
+
+    def _registered(self, table: Table) -> Sequence[Sequence[Any]]:
+        query = _REGISTERED.format(table=shared.named(self._options, shared.TABLES))
+        return self._connection.rows(query, {"keyspace": table.keyspace, "name": table.name})
+
+    def _register(self, table: Table, created: int, version: int, text: str, *, dropped: int) -> None:
+        shown = pa.array(
+            [{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())])
+        )
+        row = {
+            "keyspace_name": pa.array([table.keyspace]),
+            "table_name": pa.array([table.name]),
+            "table_id": pa.array([table.id.bytes], pa.binary(16)),
+            "created": pa.array([created], pa.int64()),
+            "shown": shown,
+            "dropped": pa.array([dropped], pa.uint8()),
+        }
+        self._connection.insert(shared.named(self._options, shared.TABLES), pa.table(row))
+
+
+def _unquoted(table: str, plan: TablePlan) -> str:
+    """The name of a state table in the catalog."""
+    parts = {plan.state: "", plan.static_state: "static", plan.ranges: "ranges"}
+    return names.state_table(plan.table, parts[table])
+
+
+def _plain(sql: str) -> str:
+    """A type as the catalog and we both write it."""
+    return "".join(sql.split()).replace("'", "").replace("\\", "")

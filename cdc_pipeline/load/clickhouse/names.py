@@ -1,0 +1,28 @@
+"""Names as ClickHouse writes them, and those of what is ours."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cdc_pipeline.schema import Table
+
+_LONGEST = 120
+"""Letters of a state table's name; the name of its file may have 255 bytes, with three for each odd letter."""
+
+
+def quoted(name: str) -> str:
+    """An identifier."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def literal(text: str) -> str:
+    """A string."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def state_table(table: Table, part: str = "") -> str:
+    """A table of the state, not quoted: each Cassandra table id has its own, for a name may come to mean another."""
+    name = table.full_name
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{name}#{table.id.hex[:12]}" + (f":{part}" if part else "")

@@ -1,0 +1,230 @@
+"""What one Cassandra table becomes in ClickHouse: names, types, keys. Data; `ddl.py` and `view.py` write its SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.load.clickhouse import names
+from cdc_pipeline.load.clickhouse.types import (
+    KEY_IS_EXACT,
+    MASKED,
+    CellsType,
+    ValueType,
+    cells_type,
+    masked_cells_type,
+    value_type,
+)
+from cdc_pipeline.schema import Column, Table
+from cdc_pipeline.types import Scalar
+
+CLUSTERING = "r:ck"
+"""The clustering's sort bytes: a range is two of these."""
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A primary key column, `place` in it (`p0`, `c0`, …). `by_bytes`: its typed value does not tell keys apart.
+
+    `nullable`: an empty value, which Cassandra may hold there, has a place (profile `exact`).
+    """
+
+    place: str
+    column: Column
+    masked: bool
+    type: ValueType
+    by_bytes: bool
+    nullable: bool
+
+    @property
+    def sql(self) -> str:
+        """The typed column's type."""
+        return f"Nullable({self.type.sql})" if self.nullable else self.type.sql
+
+    @property
+    def raw(self) -> str:
+        """The serialized bytes beside it; only where `by_bytes`."""
+        return f"{self.place}:b"
+
+    @property
+    def index_name(self) -> str:
+        """The column that identifies it."""
+        return self.raw if self.by_bytes else self.place
+
+
+@dataclass(frozen=True)
+class ValueColumn:
+    """A static or regular column; `id` counts in `Table.value_columns`. `type` None: a counter.
+
+    One that was dropped and added again keeps its cells apart from those of before, which may be of another type: they
+    are named by the time when it was dropped (`dropped_micros`).
+    """
+
+    id: int
+    column: Column
+    masked: bool
+    type: ValueType | CellsType | None
+    dropped_micros: int | None = None
+
+    def part(self, prefix: str) -> str:
+        """One of its columns in the state table: `v` the cell or cells, `d` the column's deletion, `o` a counter's
+        shards by their writetimes."""
+        again = f"@{self.dropped_micros}" if self.dropped_micros is not None else ""
+        return f"{prefix}{again}:{self.column.name}"
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether it is one cell."""
+        return isinstance(self.type, ValueType)
+
+    @property
+    def sql(self) -> str:
+        """The type in the view."""
+        return "Nullable(Int64)" if self.type is None else self.type.public
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table's shape in ClickHouse. `excluded` names columns that the masking policy does not load.
+
+    `fast`: users see a row by its last write, without a look at every cell. `kept` are dropped columns that users go
+    on to see. `state_database` and `prefix` as in `ClickHouseOptions`.
+    """
+
+    table: Table
+    profile: str
+    partition_key: tuple[KeyColumn, ...]
+    clustering: tuple[KeyColumn, ...]
+    static: tuple[ValueColumn, ...]
+    regular: tuple[ValueColumn, ...]
+    excluded: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    kept: tuple[ValueColumn, ...] = ()
+    fast: bool = False
+    state_database: str = "cdc"
+    prefix: str = ""
+
+    def _state(self, part: str = "") -> str:
+        return f"{names.quoted(self.state_database)}.{names.quoted(names.state_table(self.table, part))}"
+
+    @cached_property
+    def state(self) -> str:
+        """The table of rows, quoted."""
+        return self._state()
+
+    @cached_property
+    def static_state(self) -> str:
+        """The table of static rows, quoted."""
+        return self._state("static")
+
+    @cached_property
+    def ranges(self) -> str:
+        """The ledger of range tombstones and partition deletions, quoted."""
+        return self._state("ranges")
+
+    @property
+    def database(self) -> str:
+        """The database that users read, not quoted."""
+        return self.prefix + self.table.keyspace
+
+    @property
+    def public(self) -> str:
+        """The view that users read, quoted."""
+        return f"{names.quoted(self.database)}.{names.quoted(self.table.name)}"
+
+    @cached_property
+    def partition_names(self) -> tuple[str, ...]:
+        """The columns that identify a partition."""
+        return tuple(key.index_name for key in self.partition_key)
+
+    @cached_property
+    def row_key(self) -> tuple[str, ...]:
+        """The columns that identify a row, in the order in which rows lie.
+
+        Typed clustering columns, for a filter on them to find rows by the index, up to the first that does not tell
+        values apart: the clustering's sort bytes do.
+        """
+        exact: list[str] = []
+        for key in self.clustering:
+            if key.by_bytes:
+                return (*self.partition_names, *exact, CLUSTERING)
+            exact.append(key.place)
+        return (*self.partition_names, *exact)
+
+    @property
+    def has_clustering(self) -> bool:
+        """Whether the table has rows within partitions, and so a ledger of ranges."""
+        return bool(self.clustering)
+
+    def shown(self, values: tuple[ValueColumn, ...]) -> tuple[ValueColumn, ...]:
+        """The static or the regular columns with the dropped ones that are kept among them."""
+        if not values:
+            return ()
+        return values + tuple(one for one in self.kept if one.column.kind is values[0].column.kind)
+
+    @property
+    def columns(self) -> tuple[KeyColumn | ValueColumn, ...]:
+        """All columns that are loaded, keys first."""
+        return (*self.partition_key, *self.clustering, *self.static, *self.regular)
+
+
+def make_plan(
+    table: Table,
+    profile: str,
+    overrides: Mapping[str, str],
+    masked: Callable[[Column], bool],
+    excluded: Callable[[Column], bool] = lambda _: False,
+) -> TablePlan:
+    """The plan of a table; `overrides` maps `keyspace.table.column` to a ClickHouse type.
+
+    `ConfigurationError` for an override that its column cannot take.
+    """
+
+    def override(column: Column) -> str | None:
+        return overrides.get(f"{table.full_name}.{column.name}")
+
+    def key(place: str, column: Column) -> KeyColumn:
+        hidden = masked(column)
+        kind = MASKED if hidden else value_type(column.type, profile, override(column))
+        exact = isinstance(column.type, Scalar) and column.type.name in KEY_IS_EXACT and override(column) is None
+        alone = place == "p0" and len(table.partition_key) == 1
+        nullable = profile == "exact" and kind.nullable and not alone and not kind.scalar.holds_empty
+        return KeyColumn(place, column, hidden, kind, by_bytes=not hidden and not exact, nullable=nullable)
+
+    def value(column: Column) -> ValueColumn:
+        hidden = masked(column)
+        kind: ValueType | CellsType | None
+        if column.type.multi_cell:
+            kind = masked_cells_type(column.type) if hidden else cells_type(column.type, profile)
+        elif column.type == Scalar("counter"):
+            _check_counter(override(column))
+            kind = None
+        else:
+            kind = MASKED if hidden else value_type(column.type, profile, override(column))
+        return ValueColumn(table.value_ids[column.name], column, hidden, kind, table.added_again.get(column.name))
+
+    warnings = tuple(
+        f"clustering column {column.name} is masked: equality works, range deletes over it are parked"
+        for column in table.clustering
+        if masked(column)
+    )
+    current = {column.name for column in table.columns}
+    dropped = (column for column in table.value_columns if column.name not in current and not excluded(column))
+    return TablePlan(
+        table=table,
+        profile=profile,
+        partition_key=tuple(key(f"p{at}", column) for at, column in enumerate(table.partition_key)),
+        clustering=tuple(key(f"c{at}", column) for at, column in enumerate(table.clustering)),
+        static=tuple(value(column) for column in table.static if not excluded(column)),
+        regular=tuple(value(column) for column in table.regular if not excluded(column)),
+        excluded=tuple(column.name for column in table.values if excluded(column)),
+        warnings=warnings,
+        kept=tuple(value(column) for column in dropped),
+    )
+
+
+def _check_counter(override: str | None) -> None:
+    if override is not None:
+        raise ConfigurationError(f"expected no other type for a counter, which is a sum, found {override}")

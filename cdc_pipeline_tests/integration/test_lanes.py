@@ -1,0 +1,268 @@
+"""Two destinations of different kinds over one log: whatever happens to one, the other's lane does not notice."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from cdc_pipeline.change import START
+from cdc_pipeline.cli import main
+from cdc_pipeline.load import read_truth
+from cdc_pipeline.offsets import Lane, LaneState
+from cdc_pipeline.project import Project
+from cdc_pipeline_tests.chaos.gate import Gate, State
+from cdc_pipeline_tests.clickhouse import ChDatabase
+from cdc_pipeline_tests.decode import encoder as en
+from cdc_pipeline_tests.integration.node import FIRST, TABLES, Node, user, write_schema
+from cdc_pipeline_tests.recordings import Recording
+
+WAREHOUSE, LAKE = "warehouse", "lake"
+OTHER = {WAREHOUSE: LAKE, LAKE: WAREHOUSE}
+RETRY = {"attempts": 3, "wait": 0.05, "max_wait": 0.2}
+SECONDS = 40.0
+
+
+@dataclass
+class Site:
+    """A node's directory, its schema, and a PostgreSQL and a ClickHouse place of its own."""
+
+    folder: Path
+    raw: Path
+    schema: Path
+    conninfo: str
+    place: ChDatabase
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def destinations(self) -> dict[str, dict[str, Any]]:
+        """Both, reached directly."""
+        lake = {
+            "kind": "clickhouse",
+            "host": self.place.host,
+            "port": self.place.port,
+            "username": self.place.username,
+            "password": self.place.password,
+            "prefix": self.place.prefix,
+            "state_database": f"{self.place.prefix}cdc",
+            "types": {"profile": "exact"},
+            "pace": "200ms",
+        }
+        warehouse = {"kind": "postgres", "dsn": self.conninfo, "types": {"profile": "exact"}}
+        return {WAREHOUSE: warehouse, LAKE: lake}
+
+    def config(self, destinations: dict[str, dict[str, Any]] | None = None) -> Path:
+        """The file of a project over them."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "rules.yaml").write_text("pii_fields: []\nphi_fields: []\n")
+        source = {
+            "shards": {"node1": {"directory": str(self.raw)}},
+            "schema": {"file": str(self.schema)},
+            **self.settings.get("source", {}),
+        }
+        path = self.folder / f"cdc-{time.monotonic_ns()}.yaml"
+        text = {
+            "source": source,
+            "destinations": destinations if destinations is not None else self.destinations(),
+            "masking": {"rules": "rules.yaml"},
+            "retry": RETRY,
+        }
+        path.write_text(yaml.safe_dump(text))
+        return path
+
+
+@pytest.fixture
+def recorded(
+    open_recording: Callable[[str], Recording], tmp_path: Path, pg_database: str, ch_database: ChDatabase
+) -> tuple[Recording, Site]:
+    """A recorded node's log."""
+    recording = open_recording("tombstones-5.0")
+    raw = tmp_path / "cdc_raw"
+    shutil.copytree(recording.main.path, raw)
+    return recording, Site(tmp_path / "p", raw, recording.path / "schema.json", pg_database, ch_database)
+
+
+def state_of(project: Project, destination: str) -> LaneState | None:
+    """Where the lane stands."""
+    return project.sink(destination).state(Lane(destination, "node1"))
+
+
+def assert_truth(project: Project, destination: str, recording: Recording) -> None:
+    """Every table that has a truth has its rows."""
+    sink, compared = project.sink(destination), 0
+    for name, masks in project.loaded(sink).items():
+        path = recording.path / "expected" / f"{name}.raw.jsonl"
+        if path.exists():
+            truth = list(read_truth(path))
+            found = sink.compare(masks.table, masks, truth, recording.meta["expected_at"])
+            assert (name, found.missing[:2], found.extra[:2]) == (name, (), ())
+            compared += len(truth)
+    assert compared > 10
+
+
+def once(config: Path) -> int:
+    """`run --once`."""
+    return main(["--config", str(config), "run", "--once"])
+
+
+# --- what is wrong from the start ------------------------------------------------------------------------------------
+
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
+    "lake, nobody there": (LAKE, {"port": 1}, "cannot be reached"),
+    "lake, wrong password": (LAKE, {"password": "wrong"}, "password is wrong"),
+    "lake, memory too small": (LAKE, {"settings": {"max_memory_usage": 1}}, "MEMORY_LIMIT_EXCEEDED"),
+    "lake, read only": (LAKE, {"settings": {"readonly": 1}}, "read only"),
+    "lake, misconfigured": (LAKE, {"types": {"columns": {"tombs.one.v": "Nonsense"}}}, "tombs.one"),
+    "lake, a secret that is not set": (LAKE, {"password": {"env": "NO_SUCH_VARIABLE"}}, "NO_SUCH_VARIABLE"),
+    "warehouse, nobody there": (WAREHOUSE, {"port": 1}, "destination warehouse"),
+    "warehouse, wrong password": (WAREHOUSE, {"password": "wrong"}, "destination warehouse"),
+    "warehouse, read only": (WAREHOUSE, {"options": "-c default_transaction_read_only=on"}, "25006"),
+    "warehouse, misconfigured": (WAREHOUSE, {"types": {"columns": {"tombs.one.v": "nonsense"}}}, "tombs.one"),
+}
+
+
+def broken(site: Site, destination: str, wrong: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Both destinations, one of them with what is wrong."""
+    both = site.destinations()
+    plain = {name: value for name, value in wrong.items() if name not in ("port", "password", "options")}
+    if destination == WAREHOUSE:
+        given = {name: str(value) for name, value in wrong.items() if name not in plain}
+        both[WAREHOUSE] |= {"dsn": make_conninfo(site.conninfo, **given), **plain}
+    else:
+        both[LAKE] |= wrong
+    return both
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_one_that_cannot_be_loaded(
+    recorded: tuple[Recording, Site], what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It says why, in one sentence without a password; the other is loaded to the end; put right, it catches up."""
+    recording, site = recorded
+    destination, wrong, said = WRONG[what]
+    assert once(site.config(broken(site, destination, wrong))) in (1, 2)
+    errors = capfd.readouterr().err
+    assert said in errors
+    assert site.place.password not in errors
+    with Project.load(site.config()) as project:
+        source = project.source("node1")
+        there = state_of(project, OTHER[destination])
+        assert there is not None
+        assert source.backlog(there.position) == 0
+        assert_truth(project, OTHER[destination], recording)
+        assert once(site.config()) == 0
+        assert_truth(project, destination, recording)
+        assert state_of(project, OTHER[destination]) is not None
+
+
+# --- what goes wrong while both load ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Growing:
+    """A live segment whose index grows for some seconds."""
+
+    node: Node
+    sections: int = 160
+    pause: float = 0.05
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Writes the sections, then lets them become durable one after the other."""
+        entries = [b"".join(en.entry(user(10 * at + n)) for n in range(10)) for at in range(self.sections)]
+        self.node.path().write_bytes(en.segment(entries, segment_id=FIRST))
+        for count in range(1, self.sections + 1):
+            self.node.index().write_text(f"{len(en.segment(entries[:count], segment_id=FIRST)) - 8}\n")
+            time.sleep(self.pause)
+        self.ended.set()
+
+
+@contextlib.contextmanager
+def running(config: Path) -> Iterator[subprocess.Popen[str]]:
+    """`run` in a process of its own, ended at the end."""
+    command = [sys.executable, "-m", "cdc_pipeline.cli", "--config", str(config), "run", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+            process.terminate()
+            process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+
+
+def waited(what: Callable[[], bool], seconds: float = SECONDS) -> bool:
+    """Whether it comes to hold."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if what():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("state", [State.CLOSED, State.STALLED, State.SLOW])
+@pytest.mark.parametrize("destination", [WAREHOUSE, LAKE])
+def test_one_that_goes_away(
+    tmp_path: Path, pg_database: str, ch_database: ChDatabase, destination: str, state: State
+) -> None:
+    """While one server is cut off, hangs or crawls, the other's lane stays where the log is; then both are there."""
+    node = Node(tmp_path / "cdc_raw")
+    site = Site(tmp_path / "p", node.directory, write_schema(tmp_path / "s.json", *TABLES), pg_database, ch_database)
+    parts = conninfo_to_dict(pg_database)
+    both = site.destinations()
+    address = (
+        (str(parts["host"]), int(str(parts["port"])))
+        if destination == WAREHOUSE
+        else (site.place.host, site.place.port)
+    )
+    with Gate(*address) as gate, Project.load(site.config()) as project:
+        if destination == WAREHOUSE:
+            both[WAREHOUSE]["dsn"] = make_conninfo(pg_database, host="127.0.0.1", port=gate.port, sslmode="disable")
+        else:
+            both[LAKE] |= {"host": "127.0.0.1", "port": gate.port}
+        growing = Growing(node)
+        writer = threading.Thread(target=growing.run)
+        with running(site.config(both)):
+            writer.start()
+            assert waited(lambda: events(project, destination) > 0 and events(project, OTHER[destination]) > 0)
+            gate.set(state)
+            time.sleep(0.3)  # what was under way may arrive yet
+            stood, lags = events(project, destination), []
+            while not growing.ended.is_set():
+                lags.append(lag(project, OTHER[destination]))
+                time.sleep(0.1)
+            writer.join()
+            assert len(lags) > 20
+            assert max(lags) < growing.sections * 10 / 4  # of what became durable meanwhile it never lacked a quarter
+            if state is not State.SLOW:
+                assert events(project, destination) == stood < growing.sections * 10
+            assert waited(lambda: events(project, OTHER[destination]) == growing.sections * 10, 5)
+            gate.set(State.OPEN)
+            if state is State.STALLED:
+                gate.set(State.CLOSED)  # as a peer that came back resets what it does not know
+                gate.set(State.OPEN)
+            assert waited(lambda: events(project, destination) == growing.sections * 10)
+
+
+def events(project: Project, destination: str) -> int:
+    """Changes that a destination has taken."""
+    found = state_of(project, destination)
+    return found.events_processed if found is not None else 0
+
+
+def lag(project: Project, destination: str) -> float:
+    """Changes that are durable and not there: the log holds ten in each section of one size."""
+    found = state_of(project, destination)
+    position = found.position if found is not None else START
+    section = len(en.segment([b"".join(en.entry(user(n)) for n in range(10))], segment_id=FIRST)) - 40
+    return project.source("node1").backlog(position) / section * 10
