@@ -150,6 +150,35 @@ def test_killed_in_the_middle_of_writing_it_keeps_whole_batches_and_every_acknow
     assert len(found) <= len(acknowledged) + 1
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_inserts_are_synchronised_unless_fast(directory: Path, fast: bool) -> None:
+    """Every MergeTree table syncs what it has answered for; a fast server's does not. Memory is bounded."""
+    with EmbeddedClickHouse(directory, fast=fast) as server:
+        setting = "SELECT value FROM system.merge_tree_settings WHERE name = 'fsync_after_insert'"
+        assert one(server.url(), setting) == ("0" if fast else "1")
+        bound = "SELECT toUInt64(value) FROM system.server_settings WHERE name = 'max_server_memory_usage'"
+        assert 0 < int(str(one(server.url(), bound))) <= 4 << 30
+
+
+def test_a_huge_body_takes_no_memory(directory: Path) -> None:
+    """300 MB come in before the engine sees any of them, into a file and not into memory; no file is left of them."""
+    peaks: list[int] = []
+    with EmbeddedClickHouse(directory, fast=True) as server, client_of(server.url()) as client:
+        client.command("CREATE TABLE sink (s String) ENGINE = Null")
+        (number,) = processes_of(directory)
+
+        def body() -> Iterator[bytes]:
+            for _ in range(300):
+                yield (b"x" * 999 + b"\n") * 1000
+            status = Path(f"/proc/{number}/status").read_text().splitlines()
+            peaks.extend(int(row.split()[1]) for row in status if row.startswith("VmHWM"))
+
+        client.raw_insert("sink", insert_block=body(), fmt="LineAsString")
+        assert list((directory / "spool").iterdir()) == []
+    assert peaks
+    assert peaks[0] < 250_000
+
+
 def test_a_port_taken_meanwhile_is_replaced(directory: Path, tmp_path: Path) -> None:
     """The last port is kept only while it is free."""
     with EmbeddedClickHouse(directory, fast=True) as server:

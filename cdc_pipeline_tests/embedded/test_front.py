@@ -84,6 +84,13 @@ def test_errors_carry_clickhouses_number_and_text(client: Client) -> None:
     assert rows(client) == []
 
 
+def test_a_statement_without_end_is_refused(ch_database: ChDatabase) -> None:
+    """A text that is no INSERT is held in memory, so it has a bound; the connection is told so."""
+    status, body, _ = ask(ch_database, "POST", "/", b"SELECT '" + b"x" * (65 << 20) + b"'")
+    assert status >= 400
+    assert b"Code: " in body
+
+
 def test_statuses_of_plain_requests(ch_database: ChDatabase) -> None:
     """Health checks, an unknown path, a method and a write by GET."""
     assert ask(ch_database, "GET", "/ping")[:2] == (200, b"Ok.\n")

@@ -17,7 +17,7 @@ from .front.remains import delete_dropped
 from .life import run
 
 _MOST_MEMORY = 4 << 30
-_SECONDS_TO_CLOSE = 15.0
+_SECONDS_TO_CLOSE = 5.0
 _CONFIG = """<clickhouse>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
   <mark_cache_size>268435456</mark_cache_size>
