@@ -50,7 +50,10 @@ def demo(
 
 def _replay(out: Output, folder: DemoFolder) -> Outcome:
     """Loads everything into empty databases, side by side, and compares."""
+    import dagster as dg
+
     started = time.monotonic()
+    dg.DagsterInstance.get().dispose()  # makes its files; two processes would make them at once
     with Project.load(folder.config) as project:
         for destination in project.destinations():
             empty(project, destination)
