@@ -123,6 +123,7 @@ class Fitter:
 
     def once(self, batch: ChangeBatch, without: Collection[int], *, apart: bool = False) -> tuple[MaskedBatch, Encoded]:
         """One way through: compact, mask, encode."""
+        apart = apart or self._sink.merges(batch.table)
         masked = self._masks(batch.table).apply(compact(batch, frozenset(without), apart=apart))
         return masked, self._sink.encode(masked)
 

@@ -104,6 +104,10 @@ class Sink(Protocol):
         """Types a batch. Pure; may be repeated."""
         ...
 
+    def merges(self, table: Table) -> bool:
+        """Whether the next batch of a prepared table may have rows of one key apart, for the destination to merge."""
+        ...
+
     def keeps_history(self, table: Table) -> bool:
         """Whether each change of a table is wanted by itself, too, as `Encoded.apart`."""
         ...

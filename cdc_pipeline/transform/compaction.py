@@ -99,13 +99,14 @@ class RangeDeletion:
 class MergedBatch:
     """One table's changes, one row per key; `rows` and `static` are independent of each other and of `ranges`.
 
-    `changes` counts the rows of the batch that went in."""
+    `changes` counts the rows of the batch that went in; `apart`: each of them is there, also where keys repeat."""
 
     batch: ChangeBatch
     rows: Rows
     static: Rows
     ranges: tuple[RangeDeletion, ...]
     changes: int
+    apart: bool = False
 
     @property
     def table(self) -> Table:
@@ -133,6 +134,7 @@ def compact(batch: ChangeBatch, without: frozenset[int] = frozenset(), *, apart:
         static=_merge(batch, np.flatnonzero(kind == RowKind.STATIC), columns, clustered=False, apart=apart),
         ranges=_ranges(batch, kind),
         changes=int((kind != RowKind.NOTHING).sum()),
+        apart=apart,
     )
 
 
@@ -259,6 +261,8 @@ def _winners(cells: _CellColumns, row_of: Longs, shared: npt.NDArray[np.bool_]) 
         rivals = np.flatnonzero(here & shared[row])
         here[rivals] = False
         here[_greatest(cells, row, rivals)] = True
+    if here.all():
+        return Cells(row, cells.column, cells.ts, cells.x, cells.path, cells.value, cells.row)
     picked = np.flatnonzero(here)
     return Cells(
         row=row[picked],

@@ -222,15 +222,18 @@ def _liveness(rows: Rows) -> Columns:
         struct = pa.StructArray.from_arrays([pa.array(live), pa.array(ranks(rows.live_x))], ["w", "x"])
         columns[LIVE] = struct
     cells = rows.cells
-    written = stamps(cells.ts)
-    by_itself = (written > live[cells.row]) | (rows.live_x[cells.row] != 0)
+    by_itself = cells.ts > rows.live_ts[cells.row]
+    if rows.live_x.any():
+        by_itself |= rows.live_x[cells.row] != 0
+    if not by_itself.any():
+        return columns
     for name, chosen in (
         (LASTING, by_itself & (cells.x == 0)),
         (PASSING, by_itself & (cells.x > 0) & (cells.x < TOMBSTONE_X)),
     ):
         if not chosen.any():
             continue
-        columns[name] = pa.array(_greatest(written[chosen], cells.row[chosen], len(rows)))
+        columns[name] = pa.array(_greatest(stamps(cells.ts[chosen]), cells.row[chosen], len(rows)))
         if name == PASSING:
             columns[LAST] = pa.array(_greatest(ranks(cells.x[chosen]), cells.row[chosen], len(rows)))
     return columns

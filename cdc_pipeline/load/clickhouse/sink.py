@@ -17,6 +17,7 @@ from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
 from cdc_pipeline.load.clickhouse import ddl, dead_letters, parity, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
+from cdc_pipeline.load.clickhouse.apart import Apart
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.encode import EncodedTable, encode_table
 from cdc_pipeline.load.clickhouse.errors import translated
@@ -56,6 +57,7 @@ class ClickHouseSink:
         self._offsets = Offsets(self._connection, self._chosen)
         self._plans: dict[Table, TablePlan] = {}
         self._merged = True
+        self._apart = Apart()
 
     # --- planning ----------------------------------------------------------------------------------------------
 
@@ -127,8 +129,14 @@ class ClickHouseSink:
 
     def encode(self, masked: MaskedBatch) -> Encoded:
         """Types a batch for its table's plan."""
-        encoded = encode_table(self._plans[masked.table], masked)
+        plan = self._plans[masked.table]
+        self._apart.saw(plan, masked)
+        encoded = encode_table(plan, masked)
         return Encoded(encoded, encoded.failures)
+
+    def merges(self, table: Table) -> bool:
+        """Mostly (`apart.py`)."""
+        return self._apart.takes(self._plans[table])
 
     def keeps_history(self, table: Table) -> bool:
         """Never: the state is kept."""

@@ -188,6 +188,10 @@ class PostgresSink:
         encoded = encode_table(self._plans[masked.table], masked, self._cell_oid)
         return Encoded(encoded, encoded.failures)
 
+    def merges(self, table: Table) -> bool:
+        """Never: one statement takes a row of a key once."""
+        return False
+
     def keeps_history(self, table: Table) -> bool:
         """Never: the state is kept."""
         return False

@@ -8,9 +8,11 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from .arrow import joined
 from .body import decoded, form_fields
 from .engine import Connection, Engine, refusal
 from .request import Parameters
@@ -59,6 +61,8 @@ class Executor:
             raise refusal("Syntax error: empty query", 62, "SYNTAX_ERROR")
         if reads_only and not statement.has_result and statement.first not in ("SET", "USE"):
             raise refusal("default: Cannot execute query in readonly mode.", 164, "READONLY")
+        if statement.has_result and statement.format == "Arrow":
+            parameters.settings["max_threads"] = "1"  # with more chDB 26.5 hangs in one of some forty large results
         session = self.sessions.connection(
             parameters.session,
             parameters.session_seconds,
@@ -98,14 +102,12 @@ def _answers(connection: Connection, statement: Statement, text: bytes, paramete
     form = statement.format or parameters.default_format
     headers = {"X-ClickHouse-Format": form} if statement.has_result else {}
     if statement.streams(form):
-        started = False
         with closing(connection.stream(text, form, parameters.params)) as blocks:
-            for block in blocks:
-                yield Answer(_bytes(block), headers, False)
-                started = True
-        if not started:
-            yield Answer(b"", {**headers, "X-ClickHouse-Summary": summary()}, True)
-        return
+            if first := next(blocks, None):
+                views = (_view(block) for block in chain([first], blocks))
+                for piece in joined(views) if form == "ArrowStream" else views:
+                    yield Answer(piece, headers, False)
+                return
     result = connection.query(text, form, parameters.params)
     counts = {"elapsed_ns": int(result.elapsed() * 1e9)}
     if statement.first == "INSERT":  # what an INSERT reads it writes
@@ -113,14 +115,12 @@ def _answers(connection: Connection, statement: Statement, text: bytes, paramete
         counts |= {"written_rows": rows, "written_bytes": result.bytes_read()}
     else:
         counts |= {"result_rows": result.rows_read(), "read_rows": result.storage_rows_read()}
-    yield Answer(_bytes(result), {**headers, "X-ClickHouse-Summary": summary(**counts)}, True)
+    yield Answer(_view(result), {**headers, "X-ClickHouse-Summary": summary(**counts)}, True)
 
 
-def _bytes(result: Any) -> bytes | memoryview:
+def _view(result: Any) -> memoryview:
     """A result's bytes, without a copy."""
-    if not result.size():
-        return b""
-    view: memoryview = result.get_memview().view()
+    view: memoryview = result.get_memview().view() if result.size() else memoryview(b"")
     return view
 
 

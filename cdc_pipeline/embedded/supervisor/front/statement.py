@@ -15,7 +15,15 @@ _TOKEN = re.compile(
 )
 _TRAILING_FORMAT = re.compile(rb"\bFORMAT\s+(\w+)\s*(?:\bSETTINGS\b[^)]*)?;?\s*\Z", re.IGNORECASE)
 _WAIT = re.compile(rb"\b(?:SYNC|NO\s+DELAY)\s*;?\s*\Z", re.IGNORECASE)
-_STREAMED = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}  # blocks that may follow each other
+_STREAMED = {
+    "Native",
+    "TabSeparated",
+    "TSV",
+    "CSV",
+    "RowBinary",
+    "JSONEachRow",
+    "ArrowStream",
+}  # blocks that may follow each other
 _WITH_RESULT = {"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK", "FROM", "("}
 
 
