@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cdc_pipeline.change import START
 from cdc_pipeline.cli import main
-from cdc_pipeline.load import read_truth
+from cdc_pipeline.load import Sink, read_truth
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.project import Project
 from cdc_pipeline_tests.chaos.gate import Gate, State
@@ -190,7 +190,8 @@ class Growing:
 @contextlib.contextmanager
 def running(config: Path) -> Iterator[subprocess.Popen[str]]:
     """`run` in a process of its own, ended at the end."""
-    command = [sys.executable, "-m", "cdc_pipeline.cli", "--config", str(config), "run", "--json"]
+    code = "import sys; from cdc_pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--config", str(config), "run", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -233,36 +234,37 @@ def test_one_that_goes_away(
         growing = Growing(node)
         writer = threading.Thread(target=growing.run)
         with running(site.config(both)):
+            sinks = {name: project.sink(name) for name in both}
             writer.start()
-            assert waited(lambda: events(project, destination) > 0 and events(project, OTHER[destination]) > 0)
+            assert waited(lambda: events(sinks[destination]) > 0 and events(sinks[OTHER[destination]]) > 0)
             gate.set(state)
             time.sleep(0.3)  # what was under way may arrive yet
-            stood, lags = events(project, destination), []
+            stood, lags = events(sinks[destination]), []
             while not growing.ended.is_set():
-                lags.append(lag(project, OTHER[destination]))
+                lags.append(lag(project, sinks[OTHER[destination]]))
                 time.sleep(0.1)
             writer.join()
             assert len(lags) > 20
             assert max(lags) < growing.sections * 10 / 4  # of what became durable meanwhile it never lacked a quarter
             if state is not State.SLOW:
-                assert events(project, destination) == stood < growing.sections * 10
-            assert waited(lambda: events(project, OTHER[destination]) == growing.sections * 10, 5)
+                assert events(sinks[destination]) == stood < growing.sections * 10
+            assert waited(lambda: events(sinks[OTHER[destination]]) == growing.sections * 10, 5)
             gate.set(State.OPEN)
             if state is State.STALLED:
                 gate.set(State.CLOSED)  # as a peer that came back resets what it does not know
                 gate.set(State.OPEN)
-            assert waited(lambda: events(project, destination) == growing.sections * 10)
+            assert waited(lambda: events(sinks[destination]) == growing.sections * 10)
 
 
-def events(project: Project, destination: str) -> int:
+def events(sink: Sink) -> int:
     """Changes that a destination has taken."""
-    found = state_of(project, destination)
+    found = sink.state(Lane(sink.name, "node1"))
     return found.events_processed if found is not None else 0
 
 
-def lag(project: Project, destination: str) -> float:
+def lag(project: Project, sink: Sink) -> float:
     """Changes that are durable and not there: the log holds ten in each section of one size."""
-    found = state_of(project, destination)
+    found = sink.state(Lane(sink.name, "node1"))
     position = found.position if found is not None else START
     section = len(en.segment([b"".join(en.entry(user(n)) for n in range(10))], segment_id=FIRST)) - 40
     return project.source("node1").backlog(position) / section * 10
