@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -268,3 +269,84 @@ def lag(project: Project, sink: Sink) -> float:
     position = found.position if found is not None else START
     section = len(en.segment([b"".join(en.entry(user(n)) for n in range(10))], segment_id=FIRST)) - 40
     return project.source("node1").backlog(position) / section * 10
+
+
+# --- one that comes later, and the archive ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archived(tmp_path: Path, pg_database: str, ch_database: ChDatabase) -> Site:
+    """Three segments, loaded into PostgreSQL alone, in an archive that keeps nothing longer than it must."""
+    node = Node(tmp_path / "cdc_raw")
+    for number in range(3):
+        node.segment(number, [user(10 * number + n) for n in range(10)])
+    node.settle()
+    schema = write_schema(tmp_path / "schema.json", *TABLES)
+    settings = {"source": {"archive": {"directory": str(tmp_path / "archive"), "retention": "0s"}}}
+    site = Site(tmp_path / "p", node.directory, schema, pg_database, ch_database, settings)
+    config = site.config({WAREHOUSE: site.destinations()[WAREHOUSE]})
+    assert once(config) == 0
+    assert main(["--config", str(config), "archive", "sweep"]) == 0
+    assert not list(node.directory.glob("*.log"))
+    return site
+
+
+def users(site: Site, capfd: pytest.CaptureFixture[str]) -> list[int]:
+    """Rows that users of the two destinations see."""
+    found = []
+    for destination, database in ((WAREHOUSE, "ks"), (LAKE, f"{site.place.prefix}ks")):
+        capfd.readouterr()
+        query = f"SELECT count(*) AS n FROM {database}.users"
+        assert main(["--config", str(site.config()), "sql", destination, query, "--json"]) == 0
+        found.append(json.loads(capfd.readouterr().out)["n"])
+    return found
+
+
+def test_one_that_comes_later_is_filled_from_the_archive(archived: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """All that the archive holds is loaded; the lane that was there before does not move."""
+    with Project.load(archived.config()) as project:
+        before = state_of(project, WAREHOUSE)
+        assert once(archived.config()) == 0
+        after = state_of(project, WAREHOUSE)
+    assert before is not None
+    assert after is not None
+    assert (after.position, after.events_processed) == (before.position, before.events_processed)
+    assert "begins without" not in "".join(capfd.readouterr())
+    assert users(archived, capfd) == [30, 30]
+
+
+def test_one_that_comes_too_late_says_so(archived: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """What left the archive before is named by `plan`, `check`, `status` and the lane, which loads what is there."""
+    alone = str(archived.config({WAREHOUSE: archived.destinations()[WAREHOUSE]}))
+    for _ in range(2):
+        assert main(["--config", alone, "archive", "prune"]) == 0
+    assert main(["--config", alone, "check"]) == 0
+    assert main(["--config", alone, "status"]) == 0
+    assert "begins without" not in "".join(capfd.readouterr())  # whom it does not concern
+    node = Node(archived.raw)
+    node.segment(3, [user(100), user(101)])
+    config = str(archived.config())
+    for command in (["plan"], ["check", "--json"], ["status"], ["run", "--once"]):
+        main(["--config", config, *command])
+        said = " ".join("".join(capfd.readouterr()).split())
+        assert "begins without what was written before: 3 segments from CommitLog-7-" in said, command
+    assert users(archived, capfd) == [32, 2]
+
+
+def test_the_archive_keeps_what_a_new_lane_needs(archived: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing leaves while a destination has not passed it, or cannot be asked, which is said."""
+    config, both = str(archived.config()), archived.destinations()
+    assert main(["--config", config, "archive", "prune", "--json"]) == 0
+    (said,) = map(json.loads, capfd.readouterr().out.splitlines()[-1:])
+    assert (said["removed"], said["held_by"]) == ([], {f"{LAKE}/node1": 3})
+    both[LAKE] |= {"port": 1}
+    assert main(["--config", str(archived.config(both)), "archive", "prune"]) == 1
+    assert "the archive is not pruned while a destination is unknown: destination lake" in capfd.readouterr().err
+    assert once(archived.config()) == 0
+    removed = []
+    for _ in range(2):
+        capfd.readouterr()
+        assert main(["--config", config, "archive", "prune", "--json"]) == 0
+        removed += json.loads(capfd.readouterr().out)["removed"]
+    assert len(removed) == 3
+    assert users(archived, capfd) == [30, 30]
