@@ -56,8 +56,8 @@ def create(table: str, columns: Columns, key: tuple[str, ...], cluster: Cluster 
     listed = ", ".join(f"{names.quoted(name)} {sql}" for name, sql in columns)
     order = ", ".join(map(names.quoted, key))
     return (
-        f"CREATE TABLE IF NOT EXISTS {table}{on(cluster)} ({listed}) ENGINE = {engine('AggregatingMergeTree', cluster)} "
-        f"ORDER BY ({order}) SETTINGS allow_nullable_key = 1"
+        f"CREATE TABLE IF NOT EXISTS {table}{on(cluster)} ({listed}) "
+        f"ENGINE = {engine('AggregatingMergeTree', cluster)} ORDER BY ({order}) SETTINGS allow_nullable_key = 1"
     )
 
 
@@ -75,7 +75,9 @@ def on(cluster: Cluster | None) -> str:
 def engine(name: str, cluster: Cluster | None, *arguments: str) -> str:
     """A MergeTree engine, replicated where the cluster is."""
     if cluster is not None and cluster.replicated:
-        return f"Replicated{name}({', '.join([names.literal(cluster.path), names.literal(cluster.replica), *arguments])})"
+        return (
+            f"Replicated{name}({', '.join([names.literal(cluster.path), names.literal(cluster.replica), *arguments])})"
+        )
     return f"{name}({', '.join(arguments)})"
 
 

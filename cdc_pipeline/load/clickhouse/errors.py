@@ -18,6 +18,7 @@ TRANSIENT, ROWS, PERMANENT = TransientSinkError, RowsRefused, PermanentSinkError
 
 UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
 MEMORY_LIMIT_EXCEEDED = 241
+TIMEOUT_EXCEEDED = 159
 
 _CODES: dict[int, tuple[type[SinkError], str]] = {
     6: (ROWS, "CANNOT_PARSE_TEXT"),
@@ -88,9 +89,12 @@ def classified(error: ClickHouseError, destination: str, doing: str) -> SinkErro
         if isinstance(error, OperationalError):
             return TransientSinkError(f"{where}: the server cannot be reached")
         return PermanentSinkError(f"{where} ({type(error).__name__})")
-    kind, name = _CODES.get(code, (PERMANENT, getattr(error, "name", None) or ""))
+    kind, name = _CODES.get(code, (PERMANENT, str(getattr(error, "name", None) or "")))
     if code in _PLAIN:
         return kind(f"{where}: {_PLAIN[code]} (code {code})")
     shown = f"code {code}, {name}" if name else f"code {code}"
     message = f"{where} with {shown}"
-    return RowsRefused(message, shown) if kind is RowsRefused else kind(message)
+    if kind is ROWS:
+        return RowsRefused(message, shown)
+    failed: SinkError = kind(message)
+    return failed

@@ -60,8 +60,8 @@ class Catalog:
         gone = self._gone(plan)
         if gone:
             raise PermanentSinkError(
-                f"expected the state table {gone[0]}, found none: it was dropped by hand; what it held is in the archive "
-                f"alone: `cdc-pipeline forget {plan.table.full_name}` and a backfill load the table again"
+                f"expected the state table {gone[0]}, found none: it was dropped by hand; what it held is in the "
+                f"archive alone: `cdc-pipeline forget {plan.table.full_name}` and a backfill load the table again"
             )
         for table, columns, key in ddl.tables(plan):
             held = self.held.get(_unquoted(table, plan))
@@ -87,7 +87,8 @@ class Catalog:
         known = [row for row in self._registered(plan.table) if row[0] == plan.table.id and not row[3]]
         if not known:
             return []
-        return [table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) not in self.held][:1]
+        missing = (table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) not in self.held)
+        return [table for table in missing if table in known[0][2]][:1]  # the view that was made names those there were
 
     def kept(self, plan: TablePlan) -> tuple[ValueColumn, ...]:
         """The dropped columns of a plan that its state holds, of the types that they would have."""
@@ -141,7 +142,9 @@ class Catalog:
         return self._connection.rows(query, {"keyspace": table.keyspace, "name": table.name})
 
     def _register(self, table: Table, created: int, version: int, text: str, *, dropped: int) -> None:
-        shown = pa.array([{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())]))
+        shown = pa.array(
+            [{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())])
+        )
         row = {
             "keyspace_name": pa.array([table.keyspace]),
             "table_name": pa.array([table.name]),

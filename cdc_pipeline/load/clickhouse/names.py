@@ -21,7 +21,7 @@ def literal(text: str) -> str:
 
 
 def state_table(table: Table, part: str = "") -> str:
-    """A table of the state, not quoted: of each Cassandra table id its own, for a name may come to stand for another."""
+    """A table of the state, not quoted: each Cassandra table id has its own, for a name may come to mean another."""
     name = table.full_name
     if len(name) > _LONGEST:
         name = f"{name[:_LONGEST]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -13,7 +13,7 @@ import pyarrow as pa
 from cdc_pipeline.errors import ValueOutOfRange
 from cdc_pipeline.load.clickhouse import view
 from cdc_pipeline.load.clickhouse.connection import Connection
-from cdc_pipeline.load.clickhouse.names import literal, quoted
+from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.plan import TablePlan
 from cdc_pipeline.load.clickhouse.types import MASKED, ValueType, as_one_value, value_type
@@ -47,7 +47,9 @@ def compare(
     connection.run(f"CREATE TABLE {table} ({columns}) ENGINE = Memory")
     try:
         for rows in _batches(truth):
-            data = {f"c{at}": field.typed([row.get(field.column.name) for row in rows]) for at, field in enumerate(fields)}
+            data = {
+                f"c{at}": field.typed([row.get(field.column.name) for row in rows]) for at, field in enumerate(fields)
+            }
             connection.insert(table, pa.table(data))
         ours = ", ".join(f"c{at}" for at in range(len(fields)))
         shown = ", ".join(quoted(field.column.name) for field in fields)
@@ -99,4 +101,3 @@ class _Field:
         for why in found.unfit.values():
             raise ValueOutOfRange(self.column.name, self.column.type.cql, self.sql, why)
         return found.values
-

@@ -146,7 +146,7 @@ class TablePlan:
         Typed clustering columns, for a filter on them to find rows by the index, up to the first that does not tell
         values apart: the clustering's sort bytes do.
         """
-        exact = []
+        exact: list[str] = []
         for key in self.clustering:
             if key.by_bytes:
                 return (*self.partition_names, *exact, CLUSTERING)
@@ -199,7 +199,8 @@ def make_plan(
         if column.type.multi_cell:
             kind = masked_cells_type(column.type) if hidden else cells_type(column.type, profile)
         elif column.type == Scalar("counter"):
-            kind = _counter(override(column))
+            _check_counter(override(column))
+            kind = None
         else:
             kind = MASKED if hidden else value_type(column.type, profile, override(column))
         return ValueColumn(table.value_ids[column.name], column, hidden, kind, table.added_again.get(column.name))
@@ -224,6 +225,6 @@ def make_plan(
     )
 
 
-def _counter(override: str | None) -> None:
+def _check_counter(override: str | None) -> None:
     if override is not None:
         raise ConfigurationError(f"expected no other type for a counter, which is a sum, found {override}")

@@ -39,8 +39,8 @@ _TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "how SimpleAggregateFunction(min, Tuple(decision String, fingerprint String))",
         ("keyspace_name", "table_name", "column_name"),
     ),
-    # Row changes, and damaged places of the log, that could not be loaded. Never a value of a masked column. `tries` are
-    # the loads that brought a letter: a micro-batch that is written again is the same one.
+    # Row changes, and damaged places of the log, that could not be loaded. Never a value of a masked column. `tries`
+    # are the loads that brought a letter: a micro-batch that is written again is the same one.
     LETTERS: (
         "AggregatingMergeTree",
         "id UUID, destination SimpleAggregateFunction(max, String), partition_id SimpleAggregateFunction(max, String), "

@@ -4,23 +4,23 @@ nothing, and rows are written before the offset that passes them."""
 from __future__ import annotations
 
 import dataclasses
-import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import cast
 
 import pyarrow as pa
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.clickhouse import ddl, dead_letters, parity, shared, view
+from cdc_pipeline.load.clickhouse import ddl, dead_letters, names, parity, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.apart import Apart
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.encode import EncodedTable, encode_table
-from cdc_pipeline.load.clickhouse.errors import translated
+from cdc_pipeline.load.clickhouse.errors import TIMEOUT_EXCEEDED, translated
 from cdc_pipeline.load.clickhouse.migrate import Catalog
 from cdc_pipeline.load.clickhouse.offsets import Offsets
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
@@ -186,8 +186,8 @@ class ClickHouseSink:
             with translated(self._label, "trying a batch"):
                 for (_, columns, _), data in zip(ddl.tables(encoded.plan), _parts(encoded), strict=True):
                     if data is not None:
-                        listed = ", ".join(f"{ddl.names.quoted(n)} {s}" for n, s in columns if n in data.column_names)
-                        self._connection.insert(f"FUNCTION null({ddl.names.literal(listed)})", data)
+                        listed = ", ".join(f"{names.quoted(n)} {s}" for n, s in columns if n in data.column_names)
+                        self._connection.insert(f"FUNCTION null({names.literal(listed)})", data)
         except RowsRefused as error:
             return error.state
         return None
@@ -210,10 +210,14 @@ class ClickHouseSink:
     def row_count(self, table: str, within: float = 10.0) -> int | None:
         """Rows of a prepared table's view; None when counting them takes longer than `within` seconds."""
         public = next(plan.public for plan in self._plans.values() if plan.table.full_name == table)
-        began = time.monotonic()
-        del began
+        limit = {"max_execution_time": str(within)}
         with translated(self._label, "counting rows"):
-            rows = self._connection.rows(f"SELECT count() FROM {public}", settings={"max_execution_time": str(within)})
+            try:
+                rows = self._connection.rows(f"SELECT count() FROM {public}", settings=limit)
+            except DatabaseError as error:
+                if error.code == TIMEOUT_EXCEEDED:
+                    return None
+                raise
         return int(rows[0][0])
 
     def compare(self, table: Table, masks: TableMasks, truth: Iterable[TruthRow], as_of: str) -> Parity:

@@ -16,8 +16,8 @@ from cdc_pipeline.load.clickhouse.plan import CLUSTERING, KeyColumn, TablePlan, 
 from cdc_pipeline.load.clickhouse.types import CellsType, ValueType, counters
 
 AS_OF = "cdc_as_of="
-"""How a query's setting `log_comment` begins that has the views answer as of a time (s since 1970): custom settings have
-to be allowed in a server's configuration, this one never."""
+"""How a query's setting `log_comment` begins that has the views answer as of a time (s since 1970): settings of our own
+would have to be allowed in a server's configuration."""
 
 _COMMENT = "getSetting('log_comment')"
 NOW = (
@@ -47,7 +47,12 @@ def query(plan: TablePlan, *, merged: bool = True) -> str:
 
 def _named(plan: TablePlan, columns: Sequence[str]) -> str:
     """Our names as Cassandra's. A name of its own may be one of ours: it is asked for by the subquery's."""
-    shown = (*plan.partition_key, *plan.clustering, *plan.shown(plan.static), *plan.shown(plan.regular))
+    shown: list[KeyColumn | ValueColumn] = [
+        *plan.partition_key,
+        *plan.clustering,
+        *plan.shown(plan.static),
+        *plan.shown(plan.regular),
+    ]
     return ", ".join(f"s.{quoted(o)} AS {quoted(one.column.name)}" for o, one in zip(columns, shown, strict=True))
 
 
@@ -106,11 +111,11 @@ class _Rows:
         parts = [name for one in self.regular for name, _ in ddl.value_parts(one)]
         columns = list(dict.fromkeys([*plan.partition_names, *keys, *own, *parts]))
         if not plan.has_clustering:
-            return f"SELECT *, {self._floor(quoted(DELETED))} AS f FROM ({self._merged(plan.state, plan.row_key, columns)})"
+            source = self._merged(plan.state, plan.row_key, columns)
+            return f"SELECT *, {self._floor(quoted(DELETED))} AS f FROM ({source})"
         source = self._merged(plan.state, plan.row_key, [*columns, CLUSTERING])
         covered = (
-            "arrayMax(arrayMap((lo, hi, ts) -> if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0), "
-            "g.`lo`, g.`hi`, g.`ts`))"
+            "arrayMax(arrayMap((lo, hi, ts) -> if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0), g.`lo`, g.`hi`, g.`ts`))"
         )
         floor = self._floor(f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, {covered})")
         return (
@@ -152,7 +157,9 @@ class _Rows:
         types = {name: sql for of, listed, _ in ddl.tables(self.plan) if of == table for name, sql in listed}
         types |= {name: sql for one in self.plan.kept for name, sql in ddl.value_parts(one)}
         listed = [
-            quoted(name) if name in key else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
+            quoted(name)
+            if name in key
+            else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
             for name in columns
         ]
         return f"SELECT {', '.join(listed)} FROM {table} GROUP BY {_quoted(key)}"
@@ -204,7 +211,9 @@ def _cells(one: ValueColumn, source: str, floor: str) -> str:
     """The living cells of a column as (path, cell)."""
     cells = f"{source}.{quoted(one.part('v'))}"
     lowest = f"greatest({source}.{floor}, {source}.{quoted(one.part('d'))})"
-    return f"arrayFilter(pc -> {_is_alive('tupleElement(pc, 2)', lowest)}, arrayZip(mapKeys({cells}), mapValues({cells})))"
+    return (
+        f"arrayFilter(pc -> {_is_alive('tupleElement(pc, 2)', lowest)}, arrayZip(mapKeys({cells}), mapValues({cells})))"
+    )
 
 
 def _is_alive(cell: str, floor: str) -> str:

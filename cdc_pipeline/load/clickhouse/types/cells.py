@@ -1,4 +1,4 @@
-"""Multi-cell columns: a map from a path, as bytes that sort, to a cell; and the view's expression that puts it together.
+"""Multi-cell columns: a map from a path, as bytes that sort, to a cell; and how a view puts it together.
 
 A cell is a tuple of writetime, rank, and what its element keeps, so the greatest of a path is Cassandra's choice.
 """
@@ -176,7 +176,7 @@ def _text(
 
 
 _FRAGMENT = (("b", "String"), ("r", "UInt64"), ("v", "String"))
-"""The serialized bytes, which decide; the version of the rendering, for a user type's fields may be renamed; the text."""
+"""The serialized bytes, which decide; the version of the rendering, for fields may be renamed; the text."""
 
 
 def _fields(cql_type: UserType, render: Callable[[int, bytes], str]) -> CellsType:

@@ -45,7 +45,9 @@ class ScalarType:
     holds_empty: bool = False
 
 
-def number(layout: str, sql: str, show: str, convert: Callable[[Numbers], pa.Array], check: _Check = None) -> ScalarType:
+def number(
+    layout: str, sql: str, show: str, convert: Callable[[Numbers], pa.Array], check: _Check = None
+) -> ScalarType:
     """A type of so many big-endian bytes as numpy reads them (`>i4`); kept as the unsigned number of the same bits.
 
     `convert` makes the Arrow column of the numbers; `check` marks those that have no place, and says why.
