@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines inste
 
 app = typer.Typer(
     name="cdc-pipeline",
-    help="Cassandra's CDC segments, read natively, masked, and merged into PostgreSQL.",
+    help="Cassandra's CDC segments, read natively, masked, and merged into PostgreSQL, TimescaleDB and ClickHouse.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -26,7 +26,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> int:
     """
     out = output(as_json)
     with Project.load(config_path(config)) as project:
-        findings = list(_findings(project))
+        findings = list(dict.fromkeys(_findings(project)))  # two destinations may find the same of a table
     for one in findings:
         out.record(vars(one))
     out.table("", ["what", "state", "message"], [(f.what, f.state, f.message) for f in findings])

@@ -7,27 +7,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
-from cdc_pipeline.change import START
 from cdc_pipeline.cli.app import JsonOption, app, output
 from cdc_pipeline.cli.demo_files import DemoFolder
+from cdc_pipeline.cli.demo_lane import Ended, load
 from cdc_pipeline.cli.demo_servers import empty, examples
 from cdc_pipeline.cli.demo_summary import Loaded, Outcome, show
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.load import read_truth
 from cdc_pipeline.offsets import Lane
 from cdc_pipeline.project import Project
-
-if TYPE_CHECKING:
-    import dagster as dg
-
-    from cdc_pipeline.pipeline import LaneRunner
 
 
 @app.command()
@@ -59,13 +53,15 @@ def _replay(out: Output, folder: DemoFolder) -> Outcome:
     import dagster as dg
 
     started = time.monotonic()
-    with Project.load(folder.config) as project, dg.DagsterInstance.get() as instance:
+    dg.DagsterInstance.get().dispose()  # makes its files; two processes would make them at once
+    with Project.load(folder.config) as project:
         for destination in project.destinations():
             empty(project, destination)
-        lanes = project.lanes()
-        project.check_selected()
-        with _bar(out) as bar, ThreadPoolExecutor(len(lanes)) as pool:
-            loaded = list(pool.map(lambda lane: _load(project, lane, instance, bar), lanes))
+        ended = _load(out, folder, project.lanes())
+        loaded = [
+            Loaded(lane.destination, project.settings.destinations[lane.destination].kind, one)
+            for lane, one in ended.items()
+        ]
         outcome = Outcome(loaded, project.selected)
         for one in loaded:
             _compare(project, folder, one, outcome)
@@ -73,21 +69,16 @@ def _replay(out: Output, folder: DemoFolder) -> Outcome:
     return outcome
 
 
-def _load(project: Project, lane: Lane, instance: dg.DagsterInstance, bar: Progress) -> Loaded:
-    """One lane, through its job."""
-    from cdc_pipeline.orchestration import materialize_lane
+def _load(out: Output, folder: DemoFolder, lanes: Sequence[Lane]) -> dict[Lane, Ended]:
+    """With a bar for each lane; the first comes first."""
+    with _bar(out) as bar:
+        tasks = {lane: bar.add_task(f"loading {lane.destination}", total=None) for lane in lanes}
 
-    source = project.source(lane.shard)
-    total = source.backlog(START)
-    task = bar.add_task(f"loading {lane.destination}", total=total)
+        def progress(lane: Lane, done: int, total: int) -> None:
+            bar.update(tasks[lane], completed=done, total=total)
 
-    def watch(runner: LaneRunner) -> None:
-        bar.update(task, completed=total - source.backlog(runner.held.position))
-
-    began = time.monotonic()
-    result = materialize_lane(project, lane, instance, watch=watch, accept_destination=True)
-    kind = project.settings.destinations[lane.destination].kind
-    return Loaded(lane.destination, kind, result, time.monotonic() - began)
+        ended = load(folder.config, lanes, progress)
+    return {lane: ended[lane] for lane in lanes}
 
 
 def _compare(project: Project, folder: DemoFolder, loaded: Loaded, outcome: Outcome) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cdc_pipeline.cli.demo_lane import Ended
 from cdc_pipeline.cli.output import Output
 from cdc_pipeline.dlq import DeadLetterCount
 from cdc_pipeline.load import Parity
-from cdc_pipeline.results import LaneResult
 from cdc_pipeline.transform import TableMasks
 
 _TITLES = {"postgres": "PostgreSQL", "clickhouse": "ClickHouse", "timescaledb": "TimescaleDB"}
@@ -17,12 +17,11 @@ _TITLES = {"postgres": "PostgreSQL", "clickhouse": "ClickHouse", "timescaledb": 
 
 @dataclass
 class Loaded:
-    """What a lane did, and how its destination compares, by table; `seconds` are those of the lane alone."""
+    """What a lane did, and how its destination compares, by table."""
 
     destination: str
     kind: str
-    result: LaneResult
-    seconds: float
+    ended: Ended
     parity: dict[str, Parity] = field(default_factory=dict)
     dead_letters: Sequence[DeadLetterCount] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +34,7 @@ class Loaded:
     @property
     def changes(self) -> int:
         """How many it read."""
-        return self.result.changes.total()
+        return self.ended.changes.total()
 
 
 @dataclass
@@ -72,15 +71,15 @@ def show(out: Output, outcome: Outcome, directory: Path) -> None:
         out.text("parked: nothing")
     for lane in outcome.lanes:
         out.text(
-            f"{lane.title}: {lane.result.mutations} mutations, {lane.changes} changes in "
-            f"{lane.result.micro_batches} micro-batches, {lane.seconds:.1f} s"
+            f"{lane.title}: {lane.ended.mutations} mutations, {lane.changes} changes in "
+            f"{lane.ended.micro_batches} micro-batches, {lane.ended.seconds:.1f} s"
         )
     out.text(f"{outcome.seconds:.1f} s in all, both lanes side by side")
     _show_next(out, directory)
 
 
 def _record(lane: Loaded, outcome: Outcome) -> dict[str, object]:
-    result = lane.result
+    result = lane.ended
     return {
         "destination": lane.destination,
         "kind": lane.kind,
@@ -95,7 +94,7 @@ def _record(lane: Loaded, outcome: Outcome) -> dict[str, object]:
             for p in lane.parity.values()
         ],
         "masked_columns": [example[0] for example in outcome.examples],
-        "changes_per_s": round(lane.changes / lane.seconds),
+        "changes_per_s": round(lane.changes / result.seconds),
         "seconds": round(outcome.seconds, 2),
     }
 
@@ -106,7 +105,7 @@ def _show_parity(out: Output, outcome: Outcome) -> None:
     for table in sorted({table for lane in outcome.lanes for table in lane.parity}):
         found = [lane.parity.get(table) for lane in outcome.lanes]
         known = [one for one in found if one is not None]
-        changes = max(lane.result.changes[table] for lane in outcome.lanes)
+        changes = max(lane.ended.changes[table] for lane in outcome.lanes)
         counts = [count for one in found for count in ((one.equal, len(one.extra)) if one else ("not loaded", ""))]
         rows.append((table, changes, known[0].expected, *counts, "100 %" if all(p.holds for p in known) else "DIFFERS"))
     head = ["table", "changes", "rows on Cassandra"]

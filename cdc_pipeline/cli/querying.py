@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import re
 from collections.abc import Iterator
 from typing import Protocol
@@ -16,7 +15,7 @@ from cdc_pipeline.errors import CdcError, ConfigurationError
 from cdc_pipeline.load.clickhouse import errors as clickhouse
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.connection import Connection
-from cdc_pipeline.load.clickhouse.view import AS_OF
+from cdc_pipeline.load.clickhouse.parity import as_of_setting
 from cdc_pipeline.load.postgres.errors import translated
 from cdc_pipeline.project import Project
 
@@ -101,7 +100,10 @@ class _ClickHouse:
             "output_format_json_quote_denormals": "1",
         }
         if as_of is not None:
-            self._settings["log_comment"] = f"{AS_OF}{int(_instant(as_of).timestamp())}"
+            try:
+                self._settings |= as_of_setting(as_of)
+            except ValueError:
+                raise _no_instant(as_of) from None
 
     def table(self, query: str) -> tuple[list[str], Rows]:
         """Values as in `FORMAT TabSeparated`."""
@@ -129,11 +131,3 @@ def _unescaped(value: bytes) -> str | None:
     if value == rb"\N":
         return None
     return re.sub(rb"\\(.)", lambda found: _ESCAPED.get(found[1], found[1]), value).decode(errors="backslashreplace")
-
-
-def _instant(text: str) -> dt.datetime:
-    try:
-        found = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise _no_instant(text) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)

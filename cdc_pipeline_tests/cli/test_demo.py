@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from cdc_pipeline.cli import main
+from cdc_pipeline.load.clickhouse.connection import Connection
+from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.project import Project
 
 
 def test_the_demo_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """Every CDC table, counters included, equals the recorded node's answer; the second time too, with the same key."""
+    """Every CDC table, counters included, equals the recorded node's answer on both destinations; the second time too,
+    with the same key."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", "")
     monkeypatch.setenv("CDC_CONFIG", "")
     assert main(["demo", "--directory", "demo", "--json"]) == 0
-    first = json.loads(capfd.readouterr().out)
+    lanes = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [(lane["destination"], lane["kind"]) for lane in lanes] == [
+        ("warehouse", "postgres"), ("lake", "clickhouse"),
+    ]  # fmt: skip
     names = "inventory order_events orders page_views patients payments products sessions users"
-    assert {one["table"] for one in first["parity"]} == {f"ecommerce.{name}" for name in names.split()}
-    assert all(one["expected"] == one["equal"] > 5 and one["extra"] == 0 for one in first["parity"])
-    assert sum(one["equal"] for one in first["parity"]) > 1000
-    assert first["changes"] == first["applied"] == sum(first["tables"].values())
-    assert first["refused"] == {}
-    assert {"users.email", "patients.diagnosis"} <= set(first["masked_columns"])
+    for lane in lanes:
+        assert {one["table"] for one in lane["parity"]} == {f"ecommerce.{name}" for name in names.split()}
+        assert all(one["expected"] == one["equal"] > 5 and one["extra"] == 0 for one in lane["parity"])
+        assert sum(one["equal"] for one in lane["parity"]) > 1000
+        assert lane["changes"] == lane["applied"] == sum(lane["tables"].values())
+        assert lane["refused"] == {}
+        assert {"users.email", "patients.diagnosis"} <= set(lane["masked_columns"])
     keys = Path("demo/keys.json").read_text()
     assert main(["demo", "--directory", "demo"]) == 0
     shown = capfd.readouterr().out
@@ -39,7 +47,7 @@ def test_the_demo_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: 
 def test_no_name_of_a_masked_column_is_in_the_destination(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """People's e-mail addresses stand in the log and in no table that the demo filled."""
+    """People's e-mail addresses stand in the log and in no table that the demo filled, on neither destination."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", "")
     monkeypatch.setenv("CDC_CONFIG", "")
@@ -57,3 +65,9 @@ def test_no_name_of_a_masked_column_is_in_the_destination(
         for table in tables:
             found = connection.execute(f"SELECT count(*) FROM {table} t WHERE t::text LIKE '%@example.com%'").fetchone()
             assert found == (0,), table
+    with Project.load(Path("demo/cdc.yaml")) as project, closing(Connection(project.address("lake"))) as lake:
+        query = "SELECT database, name FROM system.tables WHERE database IN ('cdc', 'ecommerce')"
+        listed = [f"{quoted(database)}.{quoted(name)}" for database, name in lake.rows(query)]
+        assert len(listed) > 20
+        for table in listed:
+            assert lake.rows(f"SELECT countIf(toString(tuple(*)) LIKE '%@example.com%') FROM {table}")[0][0] == 0, table

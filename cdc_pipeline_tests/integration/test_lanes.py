@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cdc_pipeline.change import START
 from cdc_pipeline.cli import main
-from cdc_pipeline.load import read_truth
+from cdc_pipeline.load import Sink, read_truth
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.project import Project
 from cdc_pipeline_tests.chaos.gate import Gate, State
@@ -190,7 +191,8 @@ class Growing:
 @contextlib.contextmanager
 def running(config: Path) -> Iterator[subprocess.Popen[str]]:
     """`run` in a process of its own, ended at the end."""
-    command = [sys.executable, "-m", "cdc_pipeline.cli", "--config", str(config), "run", "--json"]
+    code = "import sys; from cdc_pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--config", str(config), "run", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -233,36 +235,118 @@ def test_one_that_goes_away(
         growing = Growing(node)
         writer = threading.Thread(target=growing.run)
         with running(site.config(both)):
+            sinks = {name: project.sink(name) for name in both}
             writer.start()
-            assert waited(lambda: events(project, destination) > 0 and events(project, OTHER[destination]) > 0)
+            assert waited(lambda: events(sinks[destination]) > 0 and events(sinks[OTHER[destination]]) > 0)
             gate.set(state)
             time.sleep(0.3)  # what was under way may arrive yet
-            stood, lags = events(project, destination), []
+            stood, lags = events(sinks[destination]), []
             while not growing.ended.is_set():
-                lags.append(lag(project, OTHER[destination]))
+                lags.append(lag(project, sinks[OTHER[destination]]))
                 time.sleep(0.1)
             writer.join()
             assert len(lags) > 20
             assert max(lags) < growing.sections * 10 / 4  # of what became durable meanwhile it never lacked a quarter
             if state is not State.SLOW:
-                assert events(project, destination) == stood < growing.sections * 10
-            assert waited(lambda: events(project, OTHER[destination]) == growing.sections * 10, 5)
+                assert events(sinks[destination]) == stood < growing.sections * 10
+            assert waited(lambda: events(sinks[OTHER[destination]]) == growing.sections * 10, 5)
             gate.set(State.OPEN)
             if state is State.STALLED:
                 gate.set(State.CLOSED)  # as a peer that came back resets what it does not know
                 gate.set(State.OPEN)
-            assert waited(lambda: events(project, destination) == growing.sections * 10)
+            assert waited(lambda: events(sinks[destination]) == growing.sections * 10)
 
 
-def events(project: Project, destination: str) -> int:
+def events(sink: Sink) -> int:
     """Changes that a destination has taken."""
-    found = state_of(project, destination)
+    found = sink.state(Lane(sink.name, "node1"))
     return found.events_processed if found is not None else 0
 
 
-def lag(project: Project, destination: str) -> float:
+def lag(project: Project, sink: Sink) -> float:
     """Changes that are durable and not there: the log holds ten in each section of one size."""
-    found = state_of(project, destination)
+    found = sink.state(Lane(sink.name, "node1"))
     position = found.position if found is not None else START
     section = len(en.segment([b"".join(en.entry(user(n)) for n in range(10))], segment_id=FIRST)) - 40
     return project.source("node1").backlog(position) / section * 10
+
+
+# --- one that comes later, and the archive ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archived(tmp_path: Path, pg_database: str, ch_database: ChDatabase) -> Site:
+    """Three segments, loaded into PostgreSQL alone, in an archive that keeps nothing longer than it must."""
+    node = Node(tmp_path / "cdc_raw")
+    for number in range(3):
+        node.segment(number, [user(10 * number + n) for n in range(10)])
+    node.settle()
+    schema = write_schema(tmp_path / "schema.json", *TABLES)
+    settings = {"source": {"archive": {"directory": str(tmp_path / "archive"), "retention": "0s"}}}
+    site = Site(tmp_path / "p", node.directory, schema, pg_database, ch_database, settings)
+    config = site.config({WAREHOUSE: site.destinations()[WAREHOUSE]})
+    assert once(config) == 0
+    assert main(["--config", str(config), "archive", "sweep"]) == 0
+    assert not list(node.directory.glob("*.log"))
+    return site
+
+
+def users(site: Site, capfd: pytest.CaptureFixture[str]) -> list[int]:
+    """Rows that users of the two destinations see."""
+    found = []
+    for destination, database in ((WAREHOUSE, "ks"), (LAKE, f"{site.place.prefix}ks")):
+        capfd.readouterr()
+        query = f"SELECT count(*) AS n FROM {database}.users"
+        assert main(["--config", str(site.config()), "sql", destination, query, "--json"]) == 0
+        found.append(json.loads(capfd.readouterr().out)["n"])
+    return found
+
+
+def test_one_that_comes_later_is_filled_from_the_archive(archived: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """All that the archive holds is loaded; the lane that was there before does not move."""
+    with Project.load(archived.config()) as project:
+        before = state_of(project, WAREHOUSE)
+        assert once(archived.config()) == 0
+        after = state_of(project, WAREHOUSE)
+    assert before is not None
+    assert after is not None
+    assert (after.position, after.events_processed) == (before.position, before.events_processed)
+    assert "begins without" not in "".join(capfd.readouterr())
+    assert users(archived, capfd) == [30, 30]
+
+
+def test_one_that_comes_too_late_says_so(archived: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """What left the archive before is named by `plan`, `check`, `status` and the lane, which loads what is there."""
+    alone = str(archived.config({WAREHOUSE: archived.destinations()[WAREHOUSE]}))
+    for _ in range(2):
+        assert main(["--config", alone, "archive", "prune"]) == 0
+    assert main(["--config", alone, "check"]) == 0
+    assert main(["--config", alone, "status"]) == 0
+    assert "begins without" not in "".join(capfd.readouterr())  # whom it does not concern
+    node = Node(archived.raw)
+    node.segment(3, [user(100), user(101)])
+    config = str(archived.config())
+    for command in (["plan"], ["check", "--json"], ["status"], ["run", "--once"]):
+        main(["--config", config, *command])
+        said = " ".join("".join(capfd.readouterr()).split())
+        assert "begins without what was written before: 3 segments from CommitLog-7-" in said, command
+    assert users(archived, capfd) == [32, 2]
+
+
+def test_the_archive_keeps_what_a_new_lane_needs(archived: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing leaves while a destination has not passed it, or cannot be asked, which is said."""
+    config, both = str(archived.config()), archived.destinations()
+    assert main(["--config", config, "archive", "prune", "--json"]) == 0
+    (said,) = map(json.loads, capfd.readouterr().out.splitlines()[-1:])
+    assert (said["removed"], said["held_by"]) == ([], {f"{LAKE}/node1": 3})
+    both[LAKE] |= {"port": 1}
+    assert main(["--config", str(archived.config(both)), "archive", "prune"]) == 1
+    assert "the archive is not pruned while a destination is unknown: destination lake" in capfd.readouterr().err
+    assert once(archived.config()) == 0
+    removed = []
+    for _ in range(2):
+        capfd.readouterr()
+        assert main(["--config", config, "archive", "prune", "--json"]) == 0
+        removed += json.loads(capfd.readouterr().out)["removed"]
+    assert len(removed) == 3
+    assert users(archived, capfd) == [30, 30]

@@ -9,8 +9,10 @@ from typing import Any
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from cdc_pipeline.load.clickhouse.address import Address
+from cdc_pipeline.load.clickhouse.errors import UNKNOWN_DATABASE, UNKNOWN_TABLE
 
 _INSERT = {
     "optimize_on_insert": "0",  # merging each block before it is written costs five times the insert
@@ -47,6 +49,15 @@ class Connection:
             self._open().query(query, dict(parameters or {}), dict(settings or {})).result_rows
         )
         return found
+
+    def rows_if_there(self, query: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
+        """The rows of a query; none where its table was never made."""
+        try:
+            return self.rows(query, parameters)
+        except ClickHouseError as error:
+            if getattr(error, "code", None) in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
+                return []
+            raise
 
     def raw(self, query: str, form: str, settings: Mapping[str, str]) -> bytes:
         """What a query answers in one of ClickHouse's formats."""

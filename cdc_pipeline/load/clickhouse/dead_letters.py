@@ -73,7 +73,7 @@ def _storable(text: str) -> str:
 
 def count(connection: Connection, table: str, destination: str) -> list[DeadLetterCount]:
     """What is parked, by table and reason."""
-    found = connection.rows(_COUNT.format(table=table, name=_TABLE), {"destination": destination})
+    found = connection.rows_if_there(_COUNT.format(table=table, name=_TABLE), {"destination": destination})
     return [DeadLetterCount(name, reason, letters, _utc(newest)) for name, reason, letters, newest in found]
 
 
@@ -82,7 +82,7 @@ def listing(
 ) -> list[DeadLetterEvent]:
     """What is parked, the newest first, of one table or reason when asked."""
     asked = {"destination": destination, "wanted": name or "", "why": reason or "", "limit": limit}
-    return [_letter(*row) for row in connection.rows(_LIST.format(table=table, name=_TABLE), asked)]
+    return [_letter(*row) for row in connection.rows_if_there(_LIST.format(table=table, name=_TABLE), asked)]
 
 
 def _letter(*row: Any) -> DeadLetterEvent:

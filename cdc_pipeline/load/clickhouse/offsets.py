@@ -54,7 +54,7 @@ class Offsets:
 
     def newest(self, lane: Lane) -> Held | None:
         """The row that stands; None before the first claim."""
-        rows = self._connection.rows(_NEWEST.format(table=self._table), _of(lane))
+        rows = self._connection.rows_if_there(_NEWEST.format(table=self._table), _of(lane))
         if not rows:
             return None
         file, offset, events, epoch, committed, run_id, version, writer = rows[0]
@@ -107,7 +107,7 @@ class Offsets:
 
     def segments(self, lane: Lane) -> frozenset[str]:
         """The names of the segments that the lane has read."""
-        rows = self._connection.rows(_SEGMENTS.format(table=self._table), _of(lane))
+        rows = self._connection.rows_if_there(_SEGMENTS.format(table=self._table), _of(lane))
         return frozenset(row[0] for row in rows)
 
     def _write(
