@@ -10,9 +10,9 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from cdc_pipeline_tests.integration import recorded
 from cdc_pipeline_tests.integration.recorded import Recorded
@@ -59,7 +59,7 @@ def make_store(request: pytest.FixtureRequest) -> Callable[[], Store]:
     return lambda: ClickHouseStore(make_ch_database(), merging=next(merging))
 
 
-def _cases() -> list[ParameterSet]:
+def _cases() -> list[Any]:
     slow = [pytest.mark.long, pytest.mark.timeout(1200)]
     cases = [("postgres", name, []) for name in NAMES]
     cases += [("clickhouse", name, [] if name in QUICK else slow) for name in NAMES]

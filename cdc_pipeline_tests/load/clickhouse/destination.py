@@ -77,7 +77,9 @@ class ClickHouseDestination(Destination):
     def merge(self, table: Table) -> None:
         """All parts become one."""
         names = self.state_tables(table)
-        self.run(*(f"SYSTEM START MERGES {name}" for name in names), *(f"OPTIMIZE TABLE {name} FINAL" for name in names))
+        self.run(
+            *(f"SYSTEM START MERGES {name}" for name in names), *(f"OPTIMIZE TABLE {name} FINAL" for name in names)
+        )
 
     def parts(self, state: str) -> int:
         """How many parts a state table has."""

@@ -81,7 +81,7 @@ def assert_answers(destination: ClickHouseDestination, of: Table, state: Referen
 
 
 @given(data=st.data(), profile=st.sampled_from(["native", "exact"]), merges=MERGES)
-@settings(many, max_examples=30)
+@settings(many, max_examples=20)
 def test_any_order_gives_cassandras_answer(loaded: Make, data: st.DataObject, profile: str, merges: str) -> None:
     """Shuffled, repeated and cut at random, with ties of every kind, the view equals the order-free reference."""
     history = data.draw(histories())
@@ -115,9 +115,7 @@ def assert_same_state(loaded: Make, data: st.DataObject, history: Any, times: li
 
 @given(data=st.data())
 @settings(many, max_examples=10)
-def test_masked_columns_answer_too(
-    loaded: Make, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_masked_columns_answer_too(loaded: Make, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """With keys, statics, elements and values masked, the view equals the reference seen through the masks; times are
     distinct, and sets hold no decimals, for the reasons that PostgreSQL's test gives."""
     history = data.draw(histories(distinct_times=True))
@@ -154,8 +152,6 @@ def test_counters_leave_the_same_state(loaded: Make, data: st.DataObject) -> Non
     """Shards with clocks and writetimes at odds, deletions and truncations: two deliveries leave the same shards."""
     history = data.draw(histories(of=data.draw(counter_tables())))
     assert_same_state(loaded, data, history, data.draw(st.lists(st.sampled_from(TIMES), max_size=2)))
-
-
 
 
 @given(data=st.data(), profile=st.sampled_from(["native", "exact"]))
@@ -213,8 +209,7 @@ def in_two_batches(
         assert (parity.missing, parity.extra) == ((), ())
 
 
-@pytest.mark.parametrize("merged", [False, True], ids=["in parts", "merged"])
-@pytest.mark.parametrize("profile", ["native", "exact"])
+@pytest.mark.parametrize(("profile", "merged"), [("native", False), ("exact", True)], ids=["in parts", "merged"])
 def test_every_pair_of_cells(loaded: Make, profile: str, merged: bool) -> None:
     """Of any two versions of a cell of any type the right one is left, whichever came first and in whichever batch."""
     kinds = [*SIMPLE, "timeuuid", "frozen<list<int>>", *ELEMENTS]
