@@ -201,7 +201,7 @@ class SinkContract:
         assert place.rows("ks.users") == [(1, "x")]
 
     def test_a_connection_lost_in_the_middle_moves_nothing(self, sink: Sink, place: Place) -> None:
-        """A broken connection is worth another try with the same state, which then succeeds, and brings nothing twice."""
+        """A broken connection is worth another try with the same state, which then succeeds, nothing twice."""
         held = sink.claim(ONE, "run")
         one, two = self.encoded(sink, user(1, "x")), self.encoded(sink, user(2, "y"))
 
@@ -362,7 +362,7 @@ class SinkContract:
         assert place.rows("ks.users") == [(1, "young")]
 
     def test_a_truncation_moves_with_its_batch(self, sink: Sink, place: Place) -> None:
-        """It is there with the rows, the letters and the offset of its micro-batch; where that is atomic, or not at all."""
+        """It is there with the rows, the letters and the offset of its micro-batch, where atomic or not at all."""
         held = self.apply(sink, sink.claim(ONE, "run"), user(1, "x", ts=5))
 
         def batches() -> Iterator[Encoded]:

@@ -83,8 +83,8 @@ class ClickHouseDestination(Destination):
 
     def parts(self, state: str) -> int:
         """How many parts a state table has."""
-        database, name = state.split(".", 1)
-        query = f"SELECT count() FROM system.parts WHERE active AND database = '{database.strip('`')}' AND table = '{name.strip('`')}'"
+        database, name = (part.strip("`") for part in state.split(".", 1))
+        query = f"SELECT count() FROM system.parts WHERE active AND database = '{database}' AND table = '{name}'"
         return int(self.query(query)[0][0])
 
     def state(self, table: Table) -> list[list[str]]:

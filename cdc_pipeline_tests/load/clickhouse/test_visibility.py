@@ -1,4 +1,4 @@
-"""Rows that are shown by their last writes alone: never less than Cassandra shows, and what more (docs/clickhouse.md)."""
+"""Rows that are shown by their last writes alone: never less than Cassandra shows, and what more."""
 
 from __future__ import annotations
 
