@@ -11,12 +11,10 @@ import uuid
 from dataclasses import dataclass
 
 import pyarrow as pa
-from clickhouse_connect.driver.exceptions import Error
 
 from cdc_pipeline.change import Position
 from cdc_pipeline.errors import LaneLost, TransientSinkError
 from cdc_pipeline.load.clickhouse.connection import Connection
-from cdc_pipeline.load.clickhouse.errors import UNKNOWN_DATABASE, UNKNOWN_TABLE
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.shared import OFFSETS, named
 from cdc_pipeline.offsets import Lane, LaneState, fenced
@@ -60,15 +58,6 @@ class Offsets:
         file, offset, events, epoch, committed, run_id, version, writer = rows[0]
         at = committed.replace(tzinfo=dt.UTC) if committed.tzinfo is None else committed
         return Held(LaneState(lane, Position(file, offset), events, epoch, at, run_id), version, writer)
-
-    def before_claim(self, lane: Lane) -> Held | None:
-        """The row that stands; None also where there is no table yet to look into."""
-        try:
-            return self.newest(lane)
-        except Error as error:
-            if error.code not in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
-                raise
-            return None
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:
         """Raises the epoch."""

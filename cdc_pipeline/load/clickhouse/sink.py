@@ -119,7 +119,7 @@ class ClickHouseSink:
     def state(self, lane: Lane) -> LaneState | None:
         """The lane's row; None before its first claim."""
         with translated(self._label, "reading the offset"):
-            found = self._offsets.before_claim(lane)
+            found = self._offsets.newest(lane)
         return found.state if found is not None else None
 
     def segments(self, lane: Lane) -> frozenset[str]:

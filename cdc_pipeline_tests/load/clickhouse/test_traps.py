@@ -47,7 +47,7 @@ def test_a_part_is_written_as_it_comes(there: ClickHouseDestination) -> None:
 
 
 def test_a_batch_that_was_purged_may_come_again(there: ClickHouseDestination) -> None:
-    """`insert_deduplicate=0`: the same block is written again, also where the server remembers the last ones."""
+    """`deduplicate_insert=disable`: the same block is written again, also where the server remembers the last ones."""
     state = there.plan(OF).state
     there.run(f"ALTER TABLE {state} MODIFY SETTING non_replicated_deduplication_window = 100")
     rows = there.fit(batch(OF, [write(1, Cell("a", 5, ONE))])).encoded.payload.rows
