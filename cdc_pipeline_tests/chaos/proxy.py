@@ -1,4 +1,7 @@
-"""A TCP proxy before a PostgreSQL server that cuts a connection at a COMMIT: before it, behind it, or in between."""
+"""A TCP proxy before a server that cuts a connection at a COMMIT: before it, behind it, or in between.
+
+Over HTTP the statement that counts, an INSERT for one, is what a COMMIT is to PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,12 @@ class Cut(Enum):
     LATE = "the COMMIT arrives when the client is back already"
 
 
-class Proxy:
-    """Forwards to the server of a connection string; `decide` is asked at each COMMIT. A context manager."""
+class TcpProxy:
+    """Forwards to a server's (host, port); `decide` is asked at each piece with `mark` in it. A context manager."""
 
-    def __init__(self, conninfo: str, decide: Callable[[int], Cut | None]) -> None:
-        parts = conninfo_to_dict(conninfo)
-        self._server = (str(parts["host"]), int(str(parts["port"])))
-        self._conninfo = conninfo
+    def __init__(self, server: tuple[str, int], mark: bytes, decide: Callable[[int], Cut | None]) -> None:
+        self._server = server
+        self._mark = mark
         self._decide = decide
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
@@ -41,10 +43,9 @@ class Proxy:
         self.cuts: list[Cut] = []
 
     @property
-    def conninfo(self) -> str:
-        """The way through the proxy; nothing is encrypted, so that it can be read."""
-        port = self._listener.getsockname()[1]
-        return make_conninfo(self._conninfo, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
+    def port(self) -> int:
+        """The port on 127.0.0.1 of the way through the proxy."""
+        return int(self._listener.getsockname()[1])
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -85,9 +86,9 @@ class Proxy:
             self._start(lambda c=client, s=server, lost=lost: _answer(c, s, lost))  # type: ignore[misc]
 
     def _forward(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
-        """From the client to the server. A client sends a COMMIT in one piece, and waits for its reply."""
+        """From the client to the server. A client sends the mark in one piece, and waits for its reply."""
         while data := _received(client):
-            cut = self._cut() if b"COMMIT\0" in data else None
+            cut = self._cut() if self._mark in data else None
             if cut is Cut.REPLY:
                 lost.set()
             if cut is Cut.BEFORE:
@@ -112,6 +113,20 @@ class Proxy:
             if cut is not None:
                 self.cuts.append(cut)
             return cut
+
+
+class Proxy(TcpProxy):
+    """Forwards to the server of libpq's connection string; `decide` is asked at each COMMIT."""
+
+    def __init__(self, conninfo: str, decide: Callable[[int], Cut | None]) -> None:
+        parts = conninfo_to_dict(conninfo)
+        super().__init__((str(parts["host"]), int(str(parts["port"]))), b"COMMIT\0", decide)
+        self._conninfo = conninfo
+
+    @property
+    def conninfo(self) -> str:
+        """The way through the proxy; nothing is encrypted, so that it can be read."""
+        return make_conninfo(self._conninfo, host="127.0.0.1", port=self.port, sslmode="disable", gssencmode="disable")
 
 
 def _answer(client: socket.socket, server: socket.socket, lost: threading.Event) -> None:

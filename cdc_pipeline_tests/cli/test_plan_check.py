@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from cdc_pipeline_tests.cli.conftest import Shell
+from cdc_pipeline_tests.embedded.processes import eventually, processes_of
 
 
 def test_plan_writes_nothing_and_needs_no_server(shell: Shell) -> None:
@@ -140,6 +141,17 @@ def test_health_of_a_server_that_is_down(shell: Shell) -> None:
     assert down["name"] == "warehouse"
     assert "127.0.0.1" in down["message"]
     assert len(answer.records) == 2
+
+
+def test_health_of_an_embedded_clickhouse(shell: Shell) -> None:
+    """It is started when nobody uses it, asked, and left, with which it ends."""
+    shell.configure(destinations={"lake": {"kind": "clickhouse", "embedded": True, "directory": "lake"}})
+    answer = shell("health", "lake", "--json")
+    assert answer.code == 0
+    (one,) = answer.records
+    assert (one["kind"], one["up"]) == ("clickhouse", True)
+    assert one["version"]
+    assert eventually(lambda: not processes_of(Path("lake").resolve()))
 
 
 def test_health_from_the_environment_alone(shell: Shell, pg_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_USER = """
+_POSTGRES = """
 import os, sys
 from pathlib import Path
 from cdc_pipeline.embedded.identity import server_identity
@@ -26,11 +26,23 @@ sys.stdin.read()
 """
 
 
+_CLICKHOUSE = """
+import sys
+from pathlib import Path
+from cdc_pipeline.embedded.clickhouse import EmbeddedClickHouse
+server = EmbeddedClickHouse(Path(sys.argv[1]), fast=True).start()
+print(server.url(), flush=True)
+sys.stdin.read()
+"""
+
+
 class UserProcess:
     """A process that uses the server of a folder until it is told to end or killed."""
 
+    SCRIPT = _POSTGRES
+
     def __init__(self, directory: Path, *words: str) -> None:
-        command = [sys.executable, "-c", _USER, str(directory), *words]
+        command = [sys.executable, "-c", self.SCRIPT, str(directory), *words]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def conninfo(self) -> str:
@@ -48,6 +60,15 @@ class UserProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.communicate(timeout=30)
+
+
+class ClickHouseUser(UserProcess):
+    """One that uses a ClickHouse."""
+
+    SCRIPT = _CLICKHOUSE
+
+    def url(self) -> str:
+        return self.conninfo()
 
 
 def processes_of(directory: Path) -> list[int]:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -19,17 +18,6 @@ from cdc_pipeline.errors import ConfigurationError, PermanentSinkError
 from cdc_pipeline_tests.embedded.processes import UserProcess, command_of, eventually, processes_of
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A folder for one server, in which nothing may live on after the test."""
-    place = Path(tempfile.mkdtemp(prefix="cdc-tests-embedded-")).resolve()
-    try:
-        yield place
-        assert eventually(lambda: not processes_of(place)), processes_of(place)
-    finally:
-        shutil.rmtree(place)
 
 
 def run(conninfo: str, statement: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from .front.remains import delete_dropped
 from .life import run
 
 _MOST_MEMORY = 4 << 30
-_SECONDS_TO_CLOSE = 15.0
+_SECONDS_TO_CLOSE = 5.0
 _CONFIG = """<clickhouse>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
   <mark_cache_size>268435456</mark_cache_size>
@@ -40,9 +41,15 @@ class _Front:
         except RuntimeError as error:
             raise StartFailed(_reason(folder, str(error))) from None
         self._executor = Executor(self._engine, folder.root / "spool")
-        self._server = Server(folder.free_port(), self._executor, folder.keep_password())
+        self._server = self._listen(folder)
         self.port = int(self._server.server_port)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def _listen(self, folder: Folder) -> Server:
+        for _ in range(5):
+            with contextlib.suppress(OSError):  # somebody took the port that was free just now
+                return Server(folder.free_port(), self._executor, folder.keep_password())
+        raise StartFailed("expected a free port on 127.0.0.1, found each of five taken at once")
 
     def wait(self) -> None:
         self._ended.wait()

@@ -30,6 +30,9 @@ _RANK = f"({NOW} + 1) * {1 << 31} AS now"
 """The least rank that is not over."""
 
 
+Numbered = list[tuple[int, ValueColumn]]
+
+
 def create(plan: TablePlan, query: str, comment: str, on: str = "") -> str:
     """The statement that makes or replaces the view; the comment says what it was made of."""
     return f"CREATE OR REPLACE VIEW {plan.public}{on} AS {query} COMMENT {literal(comment)}"
@@ -57,84 +60,95 @@ def _named(plan: TablePlan, columns: Sequence[str]) -> str:
 
 
 class _Rows:
-    """The parts of the query of one table."""
+    """The parts of the query of one table, from the inside out: merged rows; with `f`, the stamp at or below which all
+    is gone; with `l0`, `l1`, …, what lives of each column, worked out once; and what is shown of that."""
 
     def __init__(self, plan: TablePlan, merged: bool) -> None:
         self.plan = plan
         self.merged = merged
-        self.static, self.regular = plan.shown(plan.static), plan.shown(plan.regular)
+        self.static = _numbered(plan.shown(plan.static), 0)
+        self.regular = _numbered(plan.shown(plan.regular), len(self.static))
 
     def columns(self) -> list[str]:
         """The inner names of what is shown: keys as in the state, values numbered."""
         keys = [key.place for key in (*self.plan.partition_key, *self.plan.clustering)]
-        return [*keys, *(f"v{at}" for at in range(len(self.static) + len(self.regular)))]
+        return [*keys, *(f"v{at}" for at, _ in (*self.static, *self.regular))]
 
     def query(self) -> str:
         """Rows, joined with what their partitions have in common."""
         plan = self.plan
         keys = [f"r.{quoted(key.place)} AS {quoted(key.place)}" for key in (*plan.partition_key, *plan.clustering)]
-        shown = [f"{_value(one, 't', 'tf')} AS v{at}" for at, one in enumerate(self.static)]
-        shown += [f"{_value(one, 'r', 'f')} AS v{at}" for at, one in enumerate(self.regular, len(self.static))]
+        shown = [f"{_value(one, 't', at)} AS v{at}" for at, one in self.static]
+        shown += [f"{_value(one, 'r', at)} AS v{at}" for at, one in self.regular]
         source = f"({self._rows()}) AS r"
         if plan.static:
             source += f" LEFT JOIN ({self._statics()}) AS t ON {_same(plan, 'r', 't')}"
-        return f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM {source} WHERE {self._visible()}"
+        return f"SELECT {', '.join([*keys, *shown])} FROM {source} WHERE {self._visible()}"
 
     def statics_alone(self) -> str:
         """Partitions that have living statics and no row."""
         plan = self.plan
         keys = [f"t.{quoted(key.place)} AS {quoted(key.place)}" for key in plan.partition_key]
         keys += [f"CAST({key.type.null}, {literal(key.type.public)}) AS {quoted(key.place)}" for key in plan.clustering]
-        shown = [f"{_value(one, 't', 'tf')} AS v{at}" for at, one in enumerate(self.static)]
-        shown += [f"{_null(one)} AS v{at}" for at, one in enumerate(self.regular, len(self.static))]
-        some = " OR ".join(_alive(one, "t", "tf") for one in plan.static)
+        shown = [f"{_value(one, 't', at)} AS v{at}" for at, one in self.static]
+        shown += [f"{_null(one)} AS v{at}" for at, one in self.regular]
+        some = " OR ".join(_lives(one, "t", at) for at, one in self.static if one not in plan.kept)
         ours, theirs = (", ".join(_comparable(key, of) for key in plan.partition_key) for of in ("t", "r"))
-        rows = f"WITH {_RANK} SELECT {theirs} FROM ({self._rows()}) AS r WHERE {self._visible()}"
         return (
-            f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM ({self._statics()}) AS t "
-            f"WHERE ({some}) AND ({ours}) NOT IN ({rows})"
+            f"SELECT {', '.join([*keys, *shown])} FROM ({self._statics()}) AS t WHERE ({some}) "
+            f"AND ({ours}) NOT IN (SELECT {theirs} FROM ({self._rows()}) AS r WHERE {self._visible()})"
         )
 
     def _visible(self) -> str:
-        """A row is there when its liveness is, or any cell."""
-        live = _is_alive(f"r.{quoted(LIVE)}", "r.f")
+        """A row is there when its liveness is, or any cell; `fast`: or any was written last."""
         if self.plan.fast and not self.plan.table.is_counter:
-            some = f"r.{quoted(LASTING)} > r.f OR (r.{quoted(PASSING)} > r.f AND r.{quoted(LAST)} >= now)"
-            return f"({live} OR {some})"
-        return f"({' OR '.join([live, *(_alive(one, 'r', 'f') for one in self.plan.regular)])})"
+            return "(r.live OR r.last)"
+        return f"({' OR '.join(['r.live', *(_lives(one, 'r', at) for at, one in self._current())])})"
+
+    def _current(self) -> list[tuple[int, ValueColumn]]:
+        return [(at, one) for at, one in self.regular if one not in self.plan.kept]
 
     def _rows(self) -> str:
-        """Merged rows with `f`, the stamp at or below which all is gone."""
+        """Rows with what lives of them."""
         plan = self.plan
-        own = [DELETED, LIVE, *((LASTING, PASSING, LAST) if plan.fast else ())]
+        stamps = [DELETED, LIVE, *((LASTING, PASSING, LAST) if plan.fast else ())]
         keys = [key.place for key in (*plan.partition_key, *plan.clustering)]
-        parts = [name for one in self.regular for name, _ in ddl.value_parts(one)]
-        columns = list(dict.fromkeys([*plan.partition_names, *keys, *own, *parts]))
-        if not plan.has_clustering:
+        columns = _columns(plan, [*keys, *stamps], self.regular)
+        if plan.has_clustering:
+            source = self._merged(plan.state, plan.row_key, [*columns, CLUSTERING])
+            inside = "if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0)"
+            floored = self._floored(source, columns, f"arrayMap((lo, hi, ts) -> {inside}, g.`lo`, g.`hi`, g.`ts`)")
+        else:
             source = self._merged(plan.state, plan.row_key, columns)
-            return f"SELECT *, {self._floor(quoted(DELETED))} AS f FROM ({source})"
-        source = self._merged(plan.state, plan.row_key, [*columns, CLUSTERING])
-        covered = (
-            "arrayMax(arrayMap((lo, hi, ts) -> if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0), g.`lo`, g.`hi`, g.`ts`))"
-        )
-        floor = self._floor(f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, {covered})")
-        return (
-            f"SELECT {_listed(columns, 'e')}, {floor} AS f FROM ({source}) AS e "
-            f"LEFT JOIN ({self._ranges()}) AS g ON {_same(plan, 'e', 'g')}"
-        )
+            floored = f"SELECT *, {self._floor(quoted(DELETED))} AS f FROM ({source})"
+        lives = [f"{_is_alive(f'o.{quoted(LIVE)}', 'o.f')} AS live"]
+        if plan.fast:
+            passing = f"(o.{quoted(PASSING)} > o.f AND o.{quoted(LAST)} >= now)"
+            lives.append(f"(o.{quoted(LASTING)} > o.f OR {passing}) AS last")
+        return self._living(floored, [*keys], self.regular, lives)
 
     def _statics(self) -> str:
-        """Merged static rows with `tf`, their floor; only a deletion of the whole partition covers them."""
+        """Static rows with what lives of them; only a deletion of the whole partition covers them."""
         plan = self.plan
         keys = [key.place for key in plan.partition_key]
-        parts = [name for one in self.static for name, _ in ddl.value_parts(one)]
-        columns = list(dict.fromkeys([*plan.partition_names, *keys, DELETED, *parts]))
+        columns = _columns(plan, [*keys, DELETED], self.static)
         source = self._merged(plan.static_state, plan.partition_names, columns)
-        whole = "arrayMax(arrayMap((lo, ts) -> if(empty(lo), ts, 0), g.`lo`, g.`ts`))"
-        floor = self._floor(f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, {whole})")
+        whole = "arrayMap((lo, ts) -> if(empty(lo), ts, 0), g.`lo`, g.`ts`)"
+        return self._living(self._floored(source, columns, whole), keys, self.static, [])
+
+    def _living(self, source: str, keys: Sequence[str], values: Numbered, lives: Sequence[str]) -> str:
+        """`l0`, … of these columns: a mark, for a cell; the living cells in order; the sum of a counter."""
+        columns = list(dict.fromkeys([*self.plan.partition_names, *keys]))
+        columns += [one.part("v") for _, one in values if one.is_simple]
+        found = [f"{_living(one)} AS l{at}" for at, one in values]
+        return f"WITH {_RANK} SELECT {', '.join([_listed(columns, 'o'), *lives, *found])} FROM ({source}) AS o"
+
+    def _floored(self, source: str, columns: Sequence[str], stamps: str) -> str:
+        """Rows joined with the ranges of their partition, of which `stamps` are those over a row."""
+        floor = self._floor(f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, arrayMax({stamps}))")
         return (
-            f"SELECT {_listed(columns, 'e')}, {floor} AS tf FROM ({source}) AS e "
-            f"LEFT JOIN ({self._ranges()}) AS g ON {_same(plan, 'e', 'g')}"
+            f"SELECT {_listed(columns, 'e')}, {floor} AS f FROM ({source}) AS e "
+            f"LEFT JOIN ({self._ranges()}) AS g ON {_same(self.plan, 'e', 'g')}"
         )
 
     def _ranges(self) -> str:
@@ -176,44 +190,50 @@ def _comparable(key: KeyColumn, source: str) -> str:
     return f"ifNull(toString({name}), '')" if key.nullable and not key.by_bytes else name
 
 
-def _value(one: ValueColumn, source: str, floor: str) -> str:
-    """The value of a column, or its NULL."""
-    cell = f"{source}.{quoted(one.part('v'))}"
+def _columns(plan: TablePlan, own: Sequence[str], values: Numbered) -> list[str]:
+    """What is read of a state table."""
+    parts = [name for _, one in values for name, _ in ddl.value_parts(one)]
+    return list(dict.fromkeys([*plan.partition_names, *own, *parts]))
+
+
+def _numbered(values: Sequence[ValueColumn], first: int) -> Numbered:
+    return list(enumerate(values, first))
+
+
+def _living(one: ValueColumn) -> str:
+    """What lives of a column of row `o`."""
+    cell, deleted = f"o.{quoted(one.part('v'))}", f"o.{quoted(one.part('d'))}"
     if isinstance(one.type, ValueType):
-        alive = _alive(one, source, floor)
-        if not one.type.scalar.holds_empty:
-            alive = f"({alive} AND tupleElement({cell}, 'x') % 2 = 1)"
-        return f"if({alive}, {one.type.show(cell)}, {one.type.null})"
+        return _is_alive(cell, "o.f")
     if isinstance(one.type, CellsType):
-        living = _cells(one, source, floor)
-        in_order = f"arraySort(pc -> tupleElement(pc, 1), {living})"
-        return one.type.assemble.format(cells=in_order)
-    deleted, by_time = f"{source}.{quoted(one.part('d'))}", f"{source}.{quoted(one.part('o'))}"
-    return counters.shown(cell, by_time, deleted, f"{source}.{floor}")
+        alive = _is_alive("tupleElement(pc, 2)", f"greatest(o.f, {deleted})")
+        cells = f"arrayFilter(pc -> {alive}, arrayZip(mapKeys({cell}), mapValues({cell})))"
+        return f"arraySort(pc -> tupleElement(pc, 1), {cells})"
+    return counters.shown(cell, f"o.{quoted(one.part('o'))}", deleted, "o.f")
+
+
+def _lives(one: ValueColumn, source: str, at: int) -> str:
+    """Whether a column has a value."""
+    if isinstance(one.type, ValueType):
+        return f"{source}.l{at}"
+    return f"{'notEmpty' if isinstance(one.type, CellsType) else 'isNotNull'}({source}.l{at})"
+
+
+def _value(one: ValueColumn, source: str, at: int) -> str:
+    """The value of a column, or its NULL."""
+    if isinstance(one.type, CellsType):
+        return one.type.assemble.format(cells=f"{source}.l{at}")
+    if one.type is None:
+        return f"{source}.l{at}"
+    cell, alive = f"{source}.{quoted(one.part('v'))}", f"{source}.l{at}"
+    if not one.type.scalar.holds_empty:
+        alive = f"({alive} AND tupleElement({cell}, 'x') % 2 = 1)"
+    return f"if({alive}, {one.type.show(cell)}, {one.type.null})"
 
 
 def _null(one: ValueColumn) -> str:
     null = "NULL" if one.type is None else one.type.null
     return f"CAST({null}, {literal(one.sql)})"
-
-
-def _alive(one: ValueColumn, source: str, floor: str) -> str:
-    """Whether a column has a value."""
-    cell = f"{source}.{quoted(one.part('v'))}"
-    if isinstance(one.type, ValueType):
-        return _is_alive(cell, f"{source}.{floor}")
-    if isinstance(one.type, CellsType):
-        return f"notEmpty({_cells(one, source, floor)})"
-    return f"isNotNull({_value(one, source, floor)})"
-
-
-def _cells(one: ValueColumn, source: str, floor: str) -> str:
-    """The living cells of a column as (path, cell)."""
-    cells = f"{source}.{quoted(one.part('v'))}"
-    lowest = f"greatest({source}.{floor}, {source}.{quoted(one.part('d'))})"
-    return (
-        f"arrayFilter(pc -> {_is_alive('tupleElement(pc, 2)', lowest)}, arrayZip(mapKeys({cells}), mapValues({cells})))"
-    )
 
 
 def _is_alive(cell: str, floor: str) -> str:

@@ -85,7 +85,7 @@ class Executor:
                 text += piece
                 if len(text) > _LONGEST_STATEMENT:
                     raise refusal(
-                        f"Query is too large (more than {_LONGEST_STATEMENT} bytes)", 277, "QUERY_IS_TOO_LARGE"
+                        f"Query is too large (more than {_LONGEST_STATEMENT} bytes)", 229, "QUERY_IS_TOO_LARGE"
                     )
             yield without_wait(bytes(text), statement)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
@@ -18,7 +19,7 @@ from .request import check_password, read_parameters
 _MOST_UNREAD = 64 << 20
 _BAD_REQUEST = {6, 26, 27, 33, 36, 38, 41, 53, 62, 69, 72, 117, 130, 131, 167, 168}
 _NOT_FOUND = {46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 336}
-_STATUS = {194: 401, 192: 403, 193: 403, 516: 403, 48: 501, 209: 503, 439: 503}
+_STATUS = {229: 413, 194: 401, 192: 403, 193: 403, 516: 403, 48: 501, 209: 503, 439: 503}
 
 
 def http_status(code: int) -> int:
@@ -34,6 +35,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
+    allow_reuse_address = True
 
     def __init__(self, port: int, executor: Executor, password: str) -> None:
         self.executor = executor
@@ -42,7 +44,7 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """As the parent's parent: the parent asks a name server who 127.0.0.1 is."""
-        self.allow_reuse_address = True
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
 
@@ -55,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    rbufsize = 1 << 18
     wbufsize = 1 << 16
     timeout = 3600
     server: Server

@@ -68,7 +68,7 @@ def parse(text: bytes) -> Statement:
         if len(words) >= 4 and words[0] != "INSERT":
             break
         if depth == 0 and token["word"] and words[:1] == ["INSERT"]:
-            if word in ("SELECT", "WITH", "VALUES", "WATCH"):
+            if word in ("SELECT", "WITH", "VALUES", "INFILE"):
                 break
             if word == "SETTINGS":
                 settings_at = settings_at or token.start()
