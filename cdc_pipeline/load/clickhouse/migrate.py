@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ _VIEW = "SELECT comment FROM system.tables WHERE database = {database:String} AN
 _REGISTERED = """
 SELECT table_id, tupleElement(shown, 'version') AS version, tupleElement(shown, 'view') AS text, dropped
 FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}})
-ORDER BY created DESC, table_id DESC
+ORDER BY created DESC, registered DESC, table_id DESC
 """
 _SETTLES = 10
 
@@ -158,6 +159,7 @@ class Catalog:
             "table_name": pa.array([table.name]),
             "table_id": pa.array([table.id.bytes], pa.binary(16)),
             "created": pa.array([created], pa.int64()),
+            "registered": pa.array([time.time_ns() // 1000], pa.uint64()),
             "shown": shown,
             "dropped": pa.array([dropped], pa.uint8()),
         }
