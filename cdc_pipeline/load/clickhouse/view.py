@@ -222,9 +222,7 @@ def _value(one: ValueColumn, source: str) -> str:
     if one.type is None:
         deleted, by_time = f"{source}.{quoted(one.part('d'))}", f"{source}.{quoted(one.part('o'))}"
         return counters.shown(cell, by_time, deleted, f"{source}.f")
-    alive = _lives(one, source)
-    if not one.type.scalar.holds_empty:
-        alive = f"({alive} AND tupleElement({cell}, 'x') % 2 = 1)"
+    alive = f"({_lives(one, source)} AND tupleElement({cell}, 'x') % 2 = 1)"
     return f"if({alive}, {one.type.show(cell)}, {one.type.null})"
 
 
