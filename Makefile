@@ -26,7 +26,7 @@ $(SETUP): pyproject.toml .ci/constraints.txt $(CYTHON)
 		import sys; sys.exit(0 if d and p else "error: the decoder is not compiled; is there a C compiler and Python.h?")'
 	@touch $@
 
-demo: setup  ## replay a recorded Cassandra node through Dagster into an embedded PostgreSQL
+demo: setup  ## replay a recorded Cassandra node through Dagster into an embedded PostgreSQL and ClickHouse
 	@$(BIN)/cdc-pipeline demo
 
 test: setup  ## all tests that need Python and a C compiler only

@@ -42,7 +42,7 @@ def bench_live(
     mutations: Annotated[int, typer.Option(help="Mutations between two index updates.", min=1)] = 20,
     polling: Annotated[bool, typer.Option("--polling", help="Without the kernel's notifications.")] = False,
     into: Annotated[str | None, typer.Option(help="postgres or clickhouse: until it is committed there.")] = None,
-    pace: Annotated[int, typer.Option(help="Least ms between two commits into ClickHouse.", min=0)] = 1000,
+    pace: Annotated[int, typer.Option(help="Least ms between two commits into ClickHouse.", min=0)] = 500,
     as_json: JsonOption = False,
 ) -> int:
     """Follows a segment while another process writes real mutations; latency from the index update to decoded columns.

@@ -137,7 +137,7 @@ class ClickHouseDestination(ClickHouseConnection, Place):
     on_drop: DropSettings = DropSettings()
     cluster: ClusterSettings | None = None
     settings: dict[_SettingName, _SettingValue] = Field(default_factory=dict)
-    pace: Duration = timedelta(seconds=1)
+    pace: Duration = timedelta(milliseconds=500)
     batch: LargeBatch = LargeBatch()
 
     @property

@@ -61,7 +61,7 @@ def test_what_need_not_be_said(load: Load) -> None:
     found = lake(load(SOURCE + "destinations: {lake: {kind: clickhouse, host: h}}\nbatch: {rows: 5}\n"))
     assert found.endpoint() == ("h", 8123, "default", "", False, True, None)
     assert (found.visibility, found.fast_tables, found.cluster, found.settings) == ("exact", None, None, {})
-    assert (found.state_database, found.prefix, found.pace) == ("cdc", "", timedelta(seconds=1))
+    assert (found.state_database, found.prefix, found.pace) == ("cdc", "", timedelta(milliseconds=500))
     assert (found.batch.rows, found.batch.bytes) == (200_000, 2**27)
 
 

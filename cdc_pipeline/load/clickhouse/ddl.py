@@ -1,8 +1,8 @@
 """The DDL of a table's state. Columns are only ever added; the server merges each cell as the greatest of its tuples.
 
 Every stamp is a writetime (µs) with its sign turned, as an unsigned number: 0 is "never", which is what a column has
-that an insert leaves out. A rank is 2 `x` (`transform/compaction.py`), plus 1 where there is a value of at least one
-byte: an empty value loses to any other written in the same microsecond, as its bytes do.
+that an insert leaves out. A rank is 2 `x` (`transform/compaction.py`), plus 1 where there is a value to show, not
+an empty one that is NULL: that loses to any other written in the same microsecond, as its bytes do.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class _Encoder:
         raw = taken(cells.value, at)
         arrays, unfit = kind.keep(raw, self.plan.table.version)
         self._unfit(value, unfit, cells.source[at])
-        filled = np.ones(len(at), bool) if kind.scalar.holds_empty else _filled(raw)
+        filled = _valid(raw) if kind.scalar.holds_empty else _filled(raw)
         parts = [pa.array(stamps(cells.ts[at])), pa.array(ranks(cells.x[at], filled)), *arrays]
         names = ["w", "x", *(name for name, _ in kind.kept)]
         if len(at) == len(rows):  # each row has this cell, and the cells lie as the rows do
@@ -252,6 +252,12 @@ def _filled(array: pa.BinaryArray) -> npt.NDArray[np.bool_]:
     _, ends = content(array)
     filled: npt.NDArray[np.bool_] = np.diff(ends) > 0
     return filled
+
+
+def _valid(array: pa.BinaryArray) -> npt.NDArray[np.bool_]:
+    """Which values are there; an empty one of another type has no mask."""
+    valid: npt.NDArray[np.bool_] = array.is_valid().to_numpy(zero_copy_only=False)
+    return valid
 
 
 def _with_default(array: pa.Array) -> pa.Array:
