@@ -23,6 +23,9 @@ from cdc_pipeline_tests.types.values import int_bytes
 
 KEPT, REMOVED = ClickHouseOptions(keep_columns=True), ClickHouseOptions(drop_tables=True)
 
+ALL = ["ks.t", "ks.t:ranges", "ks.t:rows", "ks.t:static", "ks.t:statics", "t"]
+"""Tables of the state, views over them, and the view that users read."""
+
 There = Callable[[ClickHouseOptions], ClickHouseDestination]
 
 
@@ -160,7 +163,7 @@ def test_a_dropped_table_is_kept(there: There) -> None:
 def test_a_dropped_table_is_removed(there: There) -> None:
     """View, rows, static rows and ledger go, as often as the place is passed."""
     destination = there(REMOVED)
-    assert relations(destination) == ["ks.t", "ks.t:ranges", "ks.t:static", "t"]
+    assert relations(destination) == ALL
     for _ in range(2):
         drop(destination, OF)
         assert relations(destination) == []
@@ -183,7 +186,7 @@ def test_a_younger_table_of_the_name_stays(there: There) -> None:
     alter(destination, dataclasses.replace(OF, id=uuid.uuid1()))
     drop(destination, OF)
     assert seen(destination) == []
-    assert relations(destination) == ["ks.t", "ks.t:ranges", "ks.t:static", "t"]
+    assert relations(destination) == ALL
 
 
 @pytest.mark.parametrize("first", ["the old one", "the new one"])
