@@ -24,6 +24,10 @@ import psycopg
 from cdc_pipeline.errors import LaneLost
 from cdc_pipeline.fitting import Fitter
 from cdc_pipeline.history import SchemaHistory
+from cdc_pipeline.load.clickhouse import dead_letters as clickhouse_letters
+from cdc_pipeline.load.clickhouse.connection import Connection
+from cdc_pipeline.load.clickhouse.offsets import Offsets
+from cdc_pipeline.load.clickhouse.sink import ClickHouseSink
 from cdc_pipeline.load.postgres import PostgresSink, dead_letters, merge, offsets, rerender
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
@@ -55,6 +59,26 @@ STEPS: dict[str, tuple[Any, str, bool]] = {
 }
 """Where a process may die: (owner, function, whether behind it)."""
 
+CLICKHOUSE_STEPS: dict[str, tuple[Any, str, bool]] = {
+    "before ClickHouse's tables": (ClickHouseSink, "prepare", False),
+    "ClickHouse's tables prepared": (ClickHouseSink, "prepare", True),
+    "before claiming": (Offsets, "claim", False),
+    "claimed": (Offsets, "claim", True),
+    "before an apply": (ClickHouseSink, "apply", False),
+    "before a look at the fence": (Offsets, "fence", False),
+    "behind the fence": (Offsets, "fence", True),
+    "before anything is written": (ClickHouseSink, "_write", False),
+    "before an insert": (Connection, "insert", False),
+    "inserted": (Connection, "insert", True),
+    "all written": (ClickHouseSink, "_write", True),
+    "before the parked": (clickhouse_letters, "store", False),
+    "parked": (clickhouse_letters, "store", True),
+    "before the offset's row": (Offsets, "move", False),
+    "offset's row written": (Offsets, "move", True),
+    "applied": (ClickHouseSink, "apply", True),
+}
+"""The same on ClickHouse; the n-th insert is the ledger's, rows', static rows', letters' or the offset's."""
+
 SCHEMA_STEPS: dict[str, tuple[Any, str, bool]] = {
     "before a change is kept": (SchemaHistory, "record", False),
     "change kept": (SchemaHistory, "record", True),
@@ -81,7 +105,7 @@ def die_at(step: str, number: int, end: Callable[[], None] = kill) -> None:
     if step == "milliseconds":
         threading.Thread(target=lambda: (time.sleep(number / 1000), kill()), daemon=True).start()
         return
-    owner, name, behind = (STEPS | SCHEMA_STEPS)[step]
+    owner, name, behind = (STEPS | SCHEMA_STEPS | CLICKHOUSE_STEPS)[step]
     function = getattr(owner, name)
     times = 0
 

@@ -18,12 +18,12 @@ from cdc_pipeline.load import Sink, TruthRow, read_truth
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
 from cdc_pipeline.transform import TableMasks
-from cdc_pipeline_tests.chaos.child import STEPS
-from cdc_pipeline_tests.integration.truth import Explained, unexplained
-from cdc_pipeline_tests.integration.workspace import Workspace, rows
+from cdc_pipeline_tests.integration.stores import Store
+from cdc_pipeline_tests.integration.truth import Explained
+from cdc_pipeline_tests.integration.workspace import Workspace
 from cdc_pipeline_tests.recordings import Recording
 
-MakeDatabase = Callable[[], str]
+MakeStore = Callable[[], Store]
 
 NEVER_IN_THE_LOG = frozenset({"fleeting.t"})
 """Tables without durable writes."""
@@ -34,19 +34,19 @@ _ROWS = 250
 
 
 class Recorded:
-    """A recording, its lanes (one for each node), and projects over it, each with a database of its own."""
+    """A recording, its lanes (one for each node), and projects over it, each with a store of its own."""
 
-    def __init__(self, recording: Recording, folder: Path, make_database: MakeDatabase) -> None:
+    def __init__(self, recording: Recording, folder: Path, make_store: MakeStore) -> None:
         self.recording = recording
         self._folder = folder
-        self._make_database = make_database
+        self._make_store = make_store
         nodes = sorted((recording.path / "nodes").glob("*/cdc_raw")) or [recording.path / "cdc_raw"]
         self._shards = {f"node{number}": {"directory": str(path)} for number, path in enumerate(nodes, 1)}
         first = recording.path / "schema_history" / "000.json"
         self._schema = first if first.exists() else recording.path / "schema.json"
 
-    def workspace(self, name: str) -> Workspace:
-        """A project in a folder and a database of its own."""
+    def workspace(self, name: str) -> tuple[Workspace, Store]:
+        """A project in a folder and a store of its own."""
         source: dict[str, Any] = {"shards": self._shards}
         if self.recording.keystore is not None:
             (self._folder / "key.hex").write_text(self.recording.keystore["AES key (hex)"])
@@ -57,10 +57,13 @@ class Recorded:
             "retry": {"attempts": 20, "wait": 0.02, "max_wait": 0.1},
         }
         path = next(iter(self._shards.values()))["directory"]
-        conninfo = self._make_database()
-        return Workspace(self._folder / name, Path(path), self._schema, conninfo, False, {"profile": "exact"}, settings)
+        store = self._make_store()
+        folder, types = self._folder / name, {"profile": "exact"}
+        workspace = Workspace(folder, Path(path), self._schema, store.dsn, False, types, settings)
+        workspace.destination = store.destination
+        return workspace, store
 
-    def assert_truth(self, project: Project, drained: Sequence[LaneRunner], conninfo: str) -> int:
+    def assert_truth(self, project: Project, drained: Sequence[LaneRunner], store: Store) -> int:
         """Every table that has a truth and is loaded has its rows and no others; returns how many rows.
 
         What `exact` cannot hold (U+0000 in a text, a key too long for an index) is parked, and explains its row.
@@ -70,14 +73,13 @@ class Recorded:
         for runner in drained:
             found = (runner.result.parked.keys() - WITHOUT_A_PLACE, runner.result.problems)
             assert found == (set(), []), found
-        parked = rows(conninfo, "SELECT count(*) FROM cdc.dead_letters") != [(0,)]
-        why = Explained.by_letters(drained[0], conninfo) if parked else None
+        why = Explained.by_letters(drained[0]) if sink.dead_letters(limit=1) else None
         for table, masks in drained[0].loaded:
             path = self.recording.path / "expected" / f"{table.full_name}.raw.jsonl"
             if path.exists():
                 truth = list(read_truth(path))
-                missing, extra = self._differences(sink, conninfo, masks, truth, why)
-                differs = (table.full_name, missing[:2], extra[:2])
+                missing, extra = self._differences(sink, store, masks, truth, why)
+                differs = (table.full_name, list(missing[:2]), list(extra[:2]))
                 assert differs == (table.full_name, [], []), differs
                 compared += len(truth)
             seen.add(table.full_name)
@@ -87,13 +89,13 @@ class Recorded:
         return compared
 
     def _differences(
-        self, sink: Sink, conninfo: str, masks: TableMasks, truth: list[TruthRow], why: Explained | None
-    ) -> tuple[list[Any], list[str]]:
+        self, sink: Sink, store: Store, masks: TableMasks, truth: list[TruthRow], why: Explained | None
+    ) -> tuple[Sequence[Any], Sequence[str]]:
         as_of = self.recording.meta["expected_at"]
         if why is not None:
-            return unexplained(sink, conninfo, masks, truth, as_of, why)
+            return store.unexplained(sink, masks, truth, as_of, why)
         found = sink.compare(masks.table, masks, truth, as_of)
-        return list(found.missing), list(found.extra)
+        return found.missing, found.extra
 
     def _not_loaded(self, project: Project) -> set[str]:
         """Tables without CDC, and those that `plan` refuses."""
@@ -127,7 +129,7 @@ def forward(project: Project) -> list[LaneRunner]:
     return lanes
 
 
-def again(project: Project, ends: Sequence[LaneRunner]) -> list[LaneRunner]:
+def again(project: Project, ends: Sequence[LaneRunner], store: Store | None = None) -> list[LaneRunner]:
     """Lanes over an empty destination, with the schema of where those that drained the same log ended."""
     lanes = runners(project)
     for runner, end in zip(lanes, ends, strict=True):
@@ -135,21 +137,25 @@ def again(project: Project, ends: Sequence[LaneRunner]) -> list[LaneRunner]:
         for segment in runner.source.segments():  # all will be read, so that no counter begins unseen
             runner.sink.load(runner.lane, [], [], Position(segment.path.name, 1))
         runner._stand(end.held.position)
+    if store is not None:
+        store.prepared()
     return lanes
 
 
-def reverse(project: Project, ends: Sequence[LaneRunner], _: random.Random) -> None:
+def reverse(project: Project, ends: Sequence[LaneRunner], _: random.Random, store: Store) -> None:
     """The last node first, of each the last segment, and of that the last micro-batch."""
-    for runner in reversed(again(project, ends)):
+    for runner in reversed(again(project, ends, store)):
         for segment in reversed(runner.source.segments()):
             for decoded in list(runner.reading(segment))[::-1]:
                 reload(runner, decoded)
 
 
-def shuffled(project: Project, ends: Sequence[LaneRunner], rng: random.Random, times: int = 1) -> None:
+def shuffled(
+    project: Project, ends: Sequence[LaneRunner], rng: random.Random, store: Store | None = None, times: int = 1
+) -> None:
     """Micro-batches of all nodes in any order, each so many times."""
     drawn: list[tuple[LaneRunner, DecodedBatch]] = []
-    for runner in again(project, ends):
+    for runner in again(project, ends, store):
         for segment in runner.source.segments():
             drawn += [(runner, decoded) for decoded in runner.reading(segment)] * times
     rng.shuffle(drawn)
@@ -162,15 +168,15 @@ def reload(runner: LaneRunner, decoded: DecodedBatch) -> None:
     runner.reload(runner.prepared(decoded), lambda: decoded)
 
 
-def tripled(project: Project, ends: Sequence[LaneRunner], rng: random.Random) -> None:
+def tripled(project: Project, ends: Sequence[LaneRunner], rng: random.Random, store: Store) -> None:
     """Three times, in any order."""
-    shuffled(project, ends, rng, 3)
+    shuffled(project, ends, rng, store, 3)
 
 
-def killed(workspace: Workspace, rng: random.Random, kills: int) -> None:
+def killed(workspace: Workspace, store: Store, rng: random.Random, kills: int) -> None:
     """Killed at steps drawn at random, and then loaded to the end."""
-    drawn = [(step, rng.choice((1, 1, 2, 3))) for step in rng.sample(sorted(STEPS), min(kills, len(STEPS)))]
-    drawn.insert(0, ("fenced", 1))  # the others may lie where this log never comes, and then the lane is drained
+    drawn = [(step, rng.choice((1, 1, 2, 3))) for step in rng.sample(store.steps, min(kills, len(store.steps)))]
+    drawn.insert(0, (store.first, 1))  # the others may lie where this log never comes, and then the lane is drained
     command = [sys.executable, "-m", "cdc_pipeline_tests.chaos.child", str(workspace.write()), json.dumps(drawn)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=250, env=os.environ)
     ended = json.loads(done.stdout.splitlines()[-1])

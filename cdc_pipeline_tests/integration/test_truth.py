@@ -64,7 +64,7 @@ def test_truth_then_again_then_in_reverse(
 def assert_truth(project: Project, runner: LaneRunner, recording: Recording, conninfo: str, profile: str) -> None:
     """In `exact` all rows are equal; in `native` all but those whose keys are named by dead letters."""
     as_of = recording.meta["expected_at"]
-    why = Explained.by_letters(runner, conninfo)
+    why = Explained.by_letters(runner)
     compared = 0
     for masks, truth in tables_with_truth(project, runner, recording):
         compared += len(truth)

@@ -17,13 +17,16 @@ from cdc_pipeline.load.clickhouse.errors import UNKNOWN_DATABASE, UNKNOWN_TABLE
 _INSERT = {
     "optimize_on_insert": "0",  # merging each block before it is written costs five times the insert
     "async_insert": "0",  # what was answered is written
-    "insert_deduplicate": "0",  # the greatest absorbs what comes twice; a block that was purged may come again
     "input_format_null_as_default": "1",
     "max_insert_block_size": "1048576",  # an insert is one part
     "min_insert_block_size_rows": "1048576",
     "min_insert_block_size_bytes": "1073741824",
     "distributed_foreground_insert": "1",
 }
+
+_DEDUPLICATE = {"deduplicate_insert": "disable", "insert_deduplicate": "0"}
+"""The greatest absorbs what comes twice, and a block that was purged may come again. Of the two names for it the first
+wins where a server knows it, and is an error where not."""
 
 
 class Connection:
@@ -70,7 +73,9 @@ class Connection:
         with pa.ipc.new_stream(sink, data.schema) as writer:
             writer.write_table(data)
         block = sink.getvalue().to_pybytes()
-        self._open().raw_insert(table, data.column_names, block, dict(_INSERT), "ArrowStream")
+        client = self._open()
+        known = {name: value for name, value in _DEDUPLICATE.items() if name in client.server_settings}
+        client.raw_insert(table, data.column_names, block, _INSERT | known, "ArrowStream")
 
     def close(self) -> None:
         """Closes the connection; the next statement opens another. May be repeated."""

@@ -215,21 +215,16 @@ def sorted_as(plan: TablePlan) -> tuple[list[CqlType], list[bool]]:
 
 
 def _liveness(rows: Rows) -> Columns:
-    """Liveness, and what it does not show of the rows' values by itself."""
+    """Liveness, and the last of the rows' values, which show a row when a younger liveness has expired."""
     live = stamps(rows.live_ts)
     columns: Columns = {}
     if live.any():
         struct = pa.StructArray.from_arrays([pa.array(live), pa.array(ranks(rows.live_x))], ["w", "x"])
         columns[LIVE] = struct
     cells = rows.cells
-    by_itself = cells.ts > rows.live_ts[cells.row]
-    if rows.live_x.any():
-        by_itself |= rows.live_x[cells.row] != 0
-    if not by_itself.any():
-        return columns
     for name, chosen in (
-        (LASTING, by_itself & (cells.x == 0)),
-        (PASSING, by_itself & (cells.x > 0) & (cells.x < TOMBSTONE_X)),
+        (LASTING, cells.x == 0),
+        (PASSING, (cells.x > 0) & (cells.x < TOMBSTONE_X)),
     ):
         if not chosen.any():
             continue

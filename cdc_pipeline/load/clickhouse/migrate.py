@@ -7,7 +7,10 @@ newest that anybody registered, and makes that one if not.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +29,7 @@ _VIEW = "SELECT comment FROM system.tables WHERE database = {database:String} AN
 _REGISTERED = """
 SELECT table_id, tupleElement(shown, 'version') AS version, tupleElement(shown, 'view') AS text, dropped
 FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}})
-ORDER BY created DESC, table_id DESC
+ORDER BY created DESC, registered DESC, table_id DESC
 """
 _SETTLES = 10
 
@@ -107,34 +110,40 @@ class Catalog:
         table = plan.table
         created = table.id.time if table.id.version == 1 else 0
         known = [row for row in self._registered(table) if row[0] == table.id]
-        text = view.query(plan, merged=merged)
+        text = json.dumps([dataclasses.astuple(one) for one in view.views(plan, merged=merged)])
         if not known or (known[0][1], known[0][2]) != (table.version, text):
             self._register(table, created, table.version, text, dropped=0)
         self.settle(plan)
 
     def settle(self, plan: TablePlan) -> None:
-        """Makes the view that is registered last, until nothing newer is."""
+        """Makes the views that are registered last, until nothing newer is."""
+        on = ddl.on(self._options.cluster)
         for _ in range(_SETTLES):
             newest = self._registered(plan.table)[0]
-            wanted = "" if newest[3] else hashlib.sha256(newest[2].encode()).hexdigest()
-            asked = {"database": plan.database, "name": plan.table.name}
-            found = [row[0] for row in self._connection.rows(_VIEW, asked)]
-            if found == ([wanted] if wanted else []):
+            if newest[3]:
+                self._connection.run(f"DROP VIEW IF EXISTS {plan.public}{on}")
                 return
-            if not wanted:
-                self._connection.run(f"DROP VIEW IF EXISTS {plan.public}{ddl.on(self._options.cluster)}")
-                continue
-            on = ddl.on(self._options.cluster)
-            self._connection.run(f"CREATE DATABASE IF NOT EXISTS {quoted(plan.database)}{on}")
-            self._connection.run(view.create(plan, newest[2], wanted, on))
+            missing = [one for one in map(_view, json.loads(newest[2])) if self._comment(one) != _mark(one)]
+            if not missing:
+                return
+            for one in missing:
+                self._connection.run(f"CREATE DATABASE IF NOT EXISTS {quoted(one.database)}{on}")
+                self._connection.run(one.create(_mark(one), on))
         raise TransientSinkError(f"{plan.public}: expected the view to settle, found others who make it anew")
+
+    def _comment(self, one: view.View) -> str | None:
+        rows = self._connection.rows(_VIEW, {"database": one.database, "name": one.name})
+        return rows[0][0] if rows else None
 
     def drop(self, plan: TablePlan) -> None:
         """Removes a table of Cassandra's: its state, and what users read of it unless a younger one has its name."""
         self._register(plan.table, 0, 0, "", dropped=1)
         self.settle(plan)
+        on = ddl.on(self._options.cluster)
+        for inner in view.views(plan)[:-1]:
+            self._connection.run(f"DROP VIEW IF EXISTS {inner.quoted}{on}")
         for table, _, _ in ddl.tables(plan):
-            self._connection.run(f"DROP TABLE IF EXISTS {table}{ddl.on(self._options.cluster)}")
+            self._connection.run(f"DROP TABLE IF EXISTS {table}{on}")
         self._held = None
 
     def _registered(self, table: Table) -> Sequence[Sequence[Any]]:
@@ -150,10 +159,20 @@ class Catalog:
             "table_name": pa.array([table.name]),
             "table_id": pa.array([table.id.bytes], pa.binary(16)),
             "created": pa.array([created], pa.int64()),
+            "registered": pa.array([time.time_ns() // 1000], pa.uint64()),
             "shown": shown,
             "dropped": pa.array([dropped], pa.uint8()),
         }
         self._connection.insert(shared.named(self._options, shared.TABLES), pa.table(row))
+
+
+def _view(registered: Sequence[str]) -> view.View:
+    return view.View(*registered)
+
+
+def _mark(one: view.View) -> str:
+    """What a view is known by to be as it should."""
+    return hashlib.sha256(one.query.encode()).hexdigest()
 
 
 def _unquoted(table: str, plan: TablePlan) -> str:

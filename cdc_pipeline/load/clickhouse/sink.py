@@ -80,7 +80,7 @@ class ClickHouseSink:
         )
         statements = [ddl.create(name, listed, key, self._chosen.cluster) for name, listed, key in ddl.tables(plan)]
         shown = dataclasses.replace(plan, kept=())  # which of them were loaded only the server knows
-        statements.append(view.create(shown, view.query(shown), "", ddl.on(self._chosen.cluster)))
+        statements += [one.create("", ddl.on(self._chosen.cluster)) for one in view.views(shown)]
         return TableSummary(table.full_name, plan.public, columns, tuple(statements), plan.warnings)
 
     def table_plan(self, table: Table, masks: TableMasks) -> TablePlan:

@@ -8,8 +8,9 @@ together by `GROUP BY` (`merged=False`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cdc_pipeline.load.clickhouse import ddl
+from cdc_pipeline.load.clickhouse import ddl, names
 from cdc_pipeline.load.clickhouse.ddl import DELETED, LAST, LASTING, LIVE, PASSING, SIGN, TOMBSTONE
 from cdc_pipeline.load.clickhouse.names import literal, quoted
 from cdc_pipeline.load.clickhouse.plan import CLUSTERING, KeyColumn, TablePlan, ValueColumn
@@ -30,22 +31,36 @@ _RANK = f"({NOW} + 1) * {1 << 31} AS now"
 """The least rank that is not over."""
 
 
-Numbered = list[tuple[int, ValueColumn]]
+@dataclass(frozen=True)
+class View:
+    """A view: where it is (not quoted), and what it selects."""
+
+    database: str
+    name: str
+    query: str
+
+    @property
+    def quoted(self) -> str:
+        """Its name."""
+        return f"{quoted(self.database)}.{quoted(self.name)}"
+
+    def create(self, comment: str, on: str = "") -> str:
+        """The statement that makes or replaces it; the comment says what it was made of."""
+        return f"CREATE OR REPLACE VIEW {self.quoted}{on} AS ({self.query}) COMMENT {literal(comment)}"
 
 
-def create(plan: TablePlan, query: str, comment: str, on: str = "") -> str:
-    """The statement that makes or replaces the view; the comment says what it was made of."""
-    return f"CREATE OR REPLACE VIEW {plan.public}{on} AS {query} COMMENT {literal(comment)}"
+def views(plan: TablePlan, *, merged: bool = True) -> list[View]:
+    """What a table is read by, in the order of making: the rows and the static rows, each with the stamp at or below
+    which all of it is gone, and, last, what users see.
 
-
-def query(plan: TablePlan, *, merged: bool = True) -> str:
-    """What the view selects."""
-    rows = _Rows(plan, merged)
-    listed = _named(plan, rows.columns())
-    whole = f"SELECT {listed} FROM ({rows.query()}) AS s"
+    They are views of their own, for a server looks up each name of a subquery again and again: one query over a table
+    of 65 columns took it eight seconds to understand, this one takes half of one.
+    """
+    shown = _Shown(plan)
+    found = [View(plan.state_database, shown.rows, _rows(plan, merged))]
     if plan.static:
-        whole += f" UNION ALL SELECT {_named(plan, rows.columns())} FROM ({rows.statics_alone()}) AS s"
-    return whole
+        found.append(View(plan.state_database, shown.statics, _statics(plan, merged)))
+    return [*found, View(plan.database, plan.table.name, shown.query())]
 
 
 def _named(plan: TablePlan, columns: Sequence[str]) -> str:
@@ -59,124 +74,123 @@ def _named(plan: TablePlan, columns: Sequence[str]) -> str:
     return ", ".join(f"s.{quoted(o)} AS {quoted(one.column.name)}" for o, one in zip(columns, shown, strict=True))
 
 
-class _Rows:
-    """The parts of the query of one table, from the inside out: merged rows; with `f`, the stamp at or below which all
-    is gone; with `l0`, `l1`, …, what lives of each column, worked out once; and what is shown of that."""
+class _Shown:
+    """What users see of the rows (`r`) and static rows (`t`) of one table."""
 
-    def __init__(self, plan: TablePlan, merged: bool) -> None:
+    def __init__(self, plan: TablePlan) -> None:
         self.plan = plan
-        self.merged = merged
-        self.static = _numbered(plan.shown(plan.static), 0)
-        self.regular = _numbered(plan.shown(plan.regular), len(self.static))
-
-    def columns(self) -> list[str]:
-        """The inner names of what is shown: keys as in the state, values numbered."""
-        keys = [key.place for key in (*self.plan.partition_key, *self.plan.clustering)]
-        return [*keys, *(f"v{at}" for at, _ in (*self.static, *self.regular))]
+        self.rows, self.statics = names.state_table(plan.table, "rows"), names.state_table(plan.table, "statics")
+        self.values = [
+            *((one, "t") for one in plan.shown(plan.static)),
+            *((one, "r") for one in plan.shown(plan.regular)),
+        ]
 
     def query(self) -> str:
-        """Rows, joined with what their partitions have in common."""
-        plan = self.plan
-        keys = [f"r.{quoted(key.place)} AS {quoted(key.place)}" for key in (*plan.partition_key, *plan.clustering)]
-        shown = [f"{_value(one, 't', at)} AS v{at}" for at, one in self.static]
-        shown += [f"{_value(one, 'r', at)} AS v{at}" for at, one in self.regular]
-        source = f"({self._rows()}) AS r"
-        if plan.static:
-            source += f" LEFT JOIN ({self._statics()}) AS t ON {_same(plan, 'r', 't')}"
-        return f"SELECT {', '.join([*keys, *shown])} FROM {source} WHERE {self._visible()}"
+        """Rows, and partitions that have living statics and no row."""
+        listed = _named(
+            self.plan, [*(key.place for key in self._keys()), *(f"v{at}" for at in range(len(self.values)))]
+        )
+        whole = f"SELECT {listed} FROM ({self._with_rows()}) AS s"
+        if self.plan.static:
+            whole += f" UNION ALL SELECT {listed} FROM ({self._statics_alone()}) AS s"
+        return whole
 
-    def statics_alone(self) -> str:
-        """Partitions that have living statics and no row."""
+    def _keys(self) -> tuple[KeyColumn, ...]:
+        return (*self.plan.partition_key, *self.plan.clustering)
+
+    def _source(self, name: str) -> str:
+        return f"{quoted(self.plan.state_database)}.{quoted(name)}"
+
+    def _with_rows(self) -> str:
+        keys = [f"r.{quoted(key.place)} AS {quoted(key.place)}" for key in self._keys()]
+        shown = [f"{_value(one, source)} AS v{at}" for at, (one, source) in enumerate(self.values)]
+        source = f"{self._source(self.rows)} AS r"
+        if self.plan.static:
+            source += f" LEFT JOIN {self._source(self.statics)} AS t ON {_same(self.plan, 'r', 't')}"
+        return f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM {source} WHERE {self._visible()}"
+
+    def _statics_alone(self) -> str:
         plan = self.plan
         keys = [f"t.{quoted(key.place)} AS {quoted(key.place)}" for key in plan.partition_key]
         keys += [f"CAST({key.type.null}, {literal(key.type.public)}) AS {quoted(key.place)}" for key in plan.clustering]
-        shown = [f"{_value(one, 't', at)} AS v{at}" for at, one in self.static]
-        shown += [f"{_null(one)} AS v{at}" for at, one in self.regular]
-        some = " OR ".join(_lives(one, "t", at) for at, one in self.static if one not in plan.kept)
+        shown = [
+            f"{_value(one, 't') if source == 't' else _null(one)} AS v{at}"
+            for at, (one, source) in enumerate(self.values)
+        ]
+        some = " OR ".join(_lives(one, "t") for one in plan.static)
         ours, theirs = (", ".join(_comparable(key, of) for key in plan.partition_key) for of in ("t", "r"))
+        rows = f"WITH {_RANK} SELECT {theirs} FROM {self._source(self.rows)} AS r WHERE {self._visible()}"
         return (
-            f"SELECT {', '.join([*keys, *shown])} FROM ({self._statics()}) AS t WHERE ({some}) "
-            f"AND ({ours}) NOT IN (SELECT {theirs} FROM ({self._rows()}) AS r WHERE {self._visible()})"
+            f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM {self._source(self.statics)} AS t "
+            f"WHERE ({some}) AND ({ours}) NOT IN ({rows})"
         )
 
     def _visible(self) -> str:
         """A row is there when its liveness is, or any cell; `fast`: or any was written last."""
+        live = _is_alive(f"r.{quoted(LIVE)}", "r.f")
         if self.plan.fast and not self.plan.table.is_counter:
-            return "(r.live OR r.last)"
-        return f"({' OR '.join(['r.live', *(_lives(one, 'r', at) for at, one in self._current())])})"
+            passing = f"(r.{quoted(PASSING)} > r.f AND r.{quoted(LAST)} >= now)"
+            return f"({live} OR r.{quoted(LASTING)} > r.f OR {passing})"
+        return f"({' OR '.join([live, *(_lives(one, 'r') for one in self.plan.regular)])})"
 
-    def _current(self) -> list[tuple[int, ValueColumn]]:
-        return [(at, one) for at, one in self.regular if one not in self.plan.kept]
 
-    def _rows(self) -> str:
-        """Rows with what lives of them."""
-        plan = self.plan
-        stamps = [DELETED, LIVE, *((LASTING, PASSING, LAST) if plan.fast else ())]
-        keys = [key.place for key in (*plan.partition_key, *plan.clustering)]
-        columns = _columns(plan, [*keys, *stamps], self.regular)
-        if plan.has_clustering:
-            source = self._merged(plan.state, plan.row_key, [*columns, CLUSTERING])
-            inside = "if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0)"
-            floored = self._floored(source, columns, f"arrayMap((lo, hi, ts) -> {inside}, g.`lo`, g.`hi`, g.`ts`)")
-        else:
-            source = self._merged(plan.state, plan.row_key, columns)
-            floored = f"SELECT *, {self._floor(quoted(DELETED))} AS f FROM ({source})"
-        lives = [f"{_is_alive(f'o.{quoted(LIVE)}', 'o.f')} AS live"]
-        if plan.fast:
-            passing = f"(o.{quoted(PASSING)} > o.f AND o.{quoted(LAST)} >= now)"
-            lives.append(f"(o.{quoted(LASTING)} > o.f OR {passing}) AS last")
-        return self._living(floored, [*keys], self.regular, lives)
+def _rows(plan: TablePlan, merged: bool) -> str:
+    """Merged rows with `f`, the stamp at or below which all is gone."""
+    stamps = [DELETED, LIVE, *((LASTING, PASSING, LAST) if plan.fast else ())]
+    keys = [key.place for key in (*plan.partition_key, *plan.clustering)]
+    columns = _columns(plan, [*keys, *stamps], plan.shown(plan.regular))
+    if not plan.has_clustering:
+        source = _merged(plan, plan.state, plan.row_key, columns, merged)
+        return f"SELECT *, {_floor(plan, quoted(DELETED))} AS f FROM ({source})"
+    source = _merged(plan, plan.state, plan.row_key, [*columns, CLUSTERING], merged)
+    inside = "if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0)"
+    return _floored(plan, source, columns, f"arrayMap((lo, hi, ts) -> {inside}, g.`lo`, g.`hi`, g.`ts`)")
 
-    def _statics(self) -> str:
-        """Static rows with what lives of them; only a deletion of the whole partition covers them."""
-        plan = self.plan
-        keys = [key.place for key in plan.partition_key]
-        columns = _columns(plan, [*keys, DELETED], self.static)
-        source = self._merged(plan.static_state, plan.partition_names, columns)
-        whole = "arrayMap((lo, ts) -> if(empty(lo), ts, 0), g.`lo`, g.`ts`)"
-        return self._living(self._floored(source, columns, whole), keys, self.static, [])
 
-    def _living(self, source: str, keys: Sequence[str], values: Numbered, lives: Sequence[str]) -> str:
-        """`l0`, … of these columns: a mark, for a cell; the living cells in order; the sum of a counter."""
-        columns = list(dict.fromkeys([*self.plan.partition_names, *keys]))
-        columns += [one.part("v") for _, one in values if one.is_simple]
-        found = [f"{_living(one)} AS l{at}" for at, one in values]
-        return f"WITH {_RANK} SELECT {', '.join([_listed(columns, 'o'), *lives, *found])} FROM ({source}) AS o"
+def _statics(plan: TablePlan, merged: bool) -> str:
+    """Merged static rows with their `f`; of ranges only a deletion of the whole partition covers them."""
+    columns = _columns(plan, [*(key.place for key in plan.partition_key), DELETED], plan.shown(plan.static))
+    source = _merged(plan, plan.static_state, plan.partition_names, columns, merged)
+    return _floored(plan, source, columns, "arrayMap((lo, ts) -> if(empty(lo), ts, 0), g.`lo`, g.`ts`)")
 
-    def _floored(self, source: str, columns: Sequence[str], stamps: str) -> str:
-        """Rows joined with the ranges of their partition, of which `stamps` are those over a row."""
-        floor = self._floor(f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, arrayMax({stamps}))")
-        return (
-            f"SELECT {_listed(columns, 'e')}, {floor} AS f FROM ({source}) AS e "
-            f"LEFT JOIN ({self._ranges()}) AS g ON {_same(self.plan, 'e', 'g')}"
-        )
 
-    def _ranges(self) -> str:
-        plan = self.plan
-        keys = _quoted(plan.partition_names)
-        return (
-            f"SELECT {keys}, groupArray(`lo`) AS `lo`, groupArray(`hi`) AS `hi`, groupArray(`ts`) AS `ts` "
-            f"FROM {plan.ranges} GROUP BY {keys}"
-        )
+def _floored(plan: TablePlan, source: str, columns: Sequence[str], stamps: str) -> str:
+    """Rows joined with the ranges of their partition, of which `stamps` are those over a row."""
+    keys = _quoted(plan.partition_names)
+    ranges = (
+        f"SELECT {keys}, groupArray(`lo`) AS `lo`, groupArray(`hi`) AS `hi`, groupArray(`ts`) AS `ts` "
+        f"FROM {plan.ranges} GROUP BY {keys}"
+    )
+    floor = _floor(plan, f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, arrayMax({stamps}))")
+    return (
+        f"SELECT {_listed(columns, 'e')}, {floor} AS f FROM ({source}) AS e "
+        f"LEFT JOIN ({ranges}) AS g ON {_same(plan, 'e', 'g')}"
+    )
 
-    def _floor(self, *stamps: str) -> str:
-        database = quoted(self.plan.state_database)
-        gone = f"(SELECT max(ts) FROM {database}.cdc_truncations WHERE table_id = '{self.plan.table.id}')"
-        return f"greatest({', '.join([*stamps, gone])})"
 
-    def _merged(self, table: str, key: Sequence[str], columns: Sequence[str]) -> str:
-        """The rows of a state table, one for each key."""
-        if self.merged:
-            return f"SELECT {_quoted(columns)} FROM {table} FINAL"
-        types = {name: sql for of, listed, _ in ddl.tables(self.plan) if of == table for name, sql in listed}
-        types |= {name: sql for one in self.plan.kept for name, sql in ddl.value_parts(one)}
-        listed = [
-            quoted(name)
-            if name in key
-            else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
-            for name in columns
-        ]
-        return f"SELECT {', '.join(listed)} FROM {table} GROUP BY {_quoted(key)}"
+def _floor(plan: TablePlan, *stamps: str) -> str:
+    truncations = f"{quoted(plan.state_database)}.cdc_truncations"
+    gone = f"(SELECT max(ts) FROM {truncations} WHERE table_id = '{plan.table.id}')"
+    return f"greatest({', '.join([*stamps, gone])})"
+
+
+def _merged(plan: TablePlan, table: str, key: Sequence[str], columns: Sequence[str], merged: bool) -> str:
+    """The rows of a state table, one for each key."""
+    if merged:
+        return f"SELECT {_quoted(columns)} FROM {table} FINAL"
+    types = {name: sql for of, listed, _ in ddl.tables(plan) if of == table for name, sql in listed}
+    types |= {name: sql for one in plan.kept for name, sql in ddl.value_parts(one)}
+    listed = [
+        quoted(name) if name in key else f"{types[name].split('(')[1].split(',')[0]}({quoted(name)}) AS {quoted(name)}"
+        for name in columns
+    ]
+    return f"SELECT {', '.join(listed)} FROM {table} GROUP BY {_quoted(key)}"
+
+
+def _columns(plan: TablePlan, own: Sequence[str], values: Sequence[ValueColumn]) -> list[str]:
+    """What is read of a state table."""
+    parts = [name for one in values for name, _ in ddl.value_parts(one)]
+    return list(dict.fromkeys([*plan.partition_names, *own, *parts]))
 
 
 def _same(plan: TablePlan, left: str, right: str) -> str:
@@ -190,45 +204,36 @@ def _comparable(key: KeyColumn, source: str) -> str:
     return f"ifNull(toString({name}), '')" if key.nullable and not key.by_bytes else name
 
 
-def _columns(plan: TablePlan, own: Sequence[str], values: Numbered) -> list[str]:
-    """What is read of a state table."""
-    parts = [name for _, one in values for name, _ in ddl.value_parts(one)]
-    return list(dict.fromkeys([*plan.partition_names, *own, *parts]))
-
-
-def _numbered(values: Sequence[ValueColumn], first: int) -> Numbered:
-    return list(enumerate(values, first))
-
-
-def _living(one: ValueColumn) -> str:
-    """What lives of a column of row `o`."""
-    cell, deleted = f"o.{quoted(one.part('v'))}", f"o.{quoted(one.part('d'))}"
-    if isinstance(one.type, ValueType):
-        return _is_alive(cell, "o.f")
-    if isinstance(one.type, CellsType):
-        alive = _is_alive("tupleElement(pc, 2)", f"greatest(o.f, {deleted})")
-        cells = f"arrayFilter(pc -> {alive}, arrayZip(mapKeys({cell}), mapValues({cell})))"
-        return f"arraySort(pc -> tupleElement(pc, 1), {cells})"
-    return counters.shown(cell, f"o.{quoted(one.part('o'))}", deleted, "o.f")
-
-
-def _lives(one: ValueColumn, source: str, at: int) -> str:
+def _lives(one: ValueColumn, source: str) -> str:
     """Whether a column has a value."""
+    cell = f"{source}.{quoted(one.part('v'))}"
     if isinstance(one.type, ValueType):
-        return f"{source}.l{at}"
-    return f"{'notEmpty' if isinstance(one.type, CellsType) else 'isNotNull'}({source}.l{at})"
-
-
-def _value(one: ValueColumn, source: str, at: int) -> str:
-    """The value of a column, or its NULL."""
+        return _is_alive(cell, f"{source}.f")
     if isinstance(one.type, CellsType):
-        return one.type.assemble.format(cells=f"{source}.l{at}")
+        return f"notEmpty({_cells(one, source)})"
+    return f"isNotNull({_value(one, source)})"
+
+
+def _value(one: ValueColumn, source: str) -> str:
+    """The value of a column, or its NULL."""
+    cell = f"{source}.{quoted(one.part('v'))}"
+    if isinstance(one.type, CellsType):
+        return one.type.assemble.format(cells=f"arraySort(pc -> tupleElement(pc, 1), {_cells(one, source)})")
     if one.type is None:
-        return f"{source}.l{at}"
-    cell, alive = f"{source}.{quoted(one.part('v'))}", f"{source}.l{at}"
+        deleted, by_time = f"{source}.{quoted(one.part('d'))}", f"{source}.{quoted(one.part('o'))}"
+        return counters.shown(cell, by_time, deleted, f"{source}.f")
+    alive = _lives(one, source)
     if not one.type.scalar.holds_empty:
         alive = f"({alive} AND tupleElement({cell}, 'x') % 2 = 1)"
     return f"if({alive}, {one.type.show(cell)}, {one.type.null})"
+
+
+def _cells(one: ValueColumn, source: str) -> str:
+    """The living cells of a column as (path, cell)."""
+    cells = f"{source}.{quoted(one.part('v'))}"
+    lowest = f"greatest({source}.f, {source}.{quoted(one.part('d'))})"
+    alive = _is_alive("tupleElement(pc, 2)", lowest)
+    return f"arrayFilter(pc -> {alive}, arrayZip(mapKeys({cells}), mapValues({cells})))"
 
 
 def _null(one: ValueColumn) -> str:

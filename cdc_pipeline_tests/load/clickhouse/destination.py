@@ -1,0 +1,120 @@
+"""A real ClickHouse with a sink in front of it, and short ways to look into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import Any
+
+from cdc_pipeline.load.clickhouse import ddl
+from cdc_pipeline.load.clickhouse.address import Address
+from cdc_pipeline.load.clickhouse.names import quoted
+from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
+from cdc_pipeline.load.clickhouse.parity import as_of_setting
+from cdc_pipeline.load.clickhouse.plan import TablePlan
+from cdc_pipeline.load.clickhouse.sink import ClickHouseSink
+from cdc_pipeline.schema import Table
+from cdc_pipeline_tests.clickhouse import ChDatabase
+from cdc_pipeline_tests.load.changes import Change, batch
+from cdc_pipeline_tests.load.destination import Destination
+
+_BY_THE_WAY = (ddl.APPLIED, ddl.LASTING, ddl.PASSING, ddl.LAST)
+"""Columns that hang on when and in which micro-batches something came; none of them is shown."""
+
+
+def address_of(place: ChDatabase, **how: Any) -> Address:
+    """Where the server of a place answers."""
+    return Address(place.host, place.port, place.username, place.password, **how)
+
+
+@dataclasses.dataclass
+class ClickHouseDestination(Destination):
+    """Tables of one place behind one sink, as one lane fills it; `conninfo` is nothing here."""
+
+    place: ChDatabase = dataclasses.field(kw_only=True)
+    options: ClickHouseOptions = dataclasses.field(default_factory=ClickHouseOptions, kw_only=True)
+
+    def __post_init__(self) -> None:
+        chosen = dataclasses.replace(self.options, state_database=f"{self.place.prefix}cdc", prefix=self.place.prefix)
+
+        def make(name: str, _: str, profile: str, overrides: dict[str, str]) -> ClickHouseSink:
+            return ClickHouseSink(name, address_of(self.place, send_receive_timeout=60), profile, overrides, chosen)
+
+        self.make_sink = make  # type: ignore[assignment]
+        super().__post_init__()
+
+    def plan(self, table: Table) -> TablePlan:
+        """What a table became."""
+        assert isinstance(self.sink, ClickHouseSink)
+        return self.sink.table_plan(table, self.masks[table.full_name])
+
+    def state_tables(self, table: Table) -> list[str]:
+        """The state tables of a table, quoted."""
+        return [name for name, _, _ in ddl.tables(self.plan(table))]
+
+    def run(self, *statements: str) -> None:
+        """Statements, on a connection of their own."""
+        with closing(self.place.client()) as client:
+            for statement in statements:
+                client.command(statement)
+
+    def query(self, statement: str, *parameters: object, as_of: int | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a query; `{p}` is the prefix; `as_of` (s since 1970) is the views' clock."""
+        settings = {}
+        if as_of is not None:
+            settings = as_of_setting(dt.datetime.fromtimestamp(as_of, dt.UTC).isoformat())
+        with closing(self.place.client()) as client:
+            found = client.query(statement.replace("{p}", self.place.prefix), settings=settings)
+            return [tuple(row) for row in found.result_rows]
+
+    def stop_merges(self, table: Table) -> None:
+        """Every insert stays a part."""
+        self.run(*(f"SYSTEM STOP MERGES {name}" for name in self.state_tables(table)))
+
+    def merge(self, table: Table) -> None:
+        """All parts become one."""
+        names = self.state_tables(table)
+        self.run(
+            *(f"SYSTEM START MERGES {name}" for name in names), *(f"OPTIMIZE TABLE {name} FINAL" for name in names)
+        )
+
+    def parts(self, state: str) -> int:
+        """How many parts a state table has."""
+        database, name = (part.strip("`") for part in state.split(".", 1))
+        query = f"SELECT count() FROM system.parts WHERE active AND database = '{database}' AND table = '{name}'"
+        return int(self.query(query)[0][0])
+
+    def state(self, table: Table) -> list[list[str]]:
+        """Every merged row of every state table as text: what must be the same whatever the order of loading."""
+        found = []
+        for name, columns, _ in ddl.tables(self.plan(table)):
+            listed = ", ".join(quoted(column) for column, _ in columns if column not in _BY_THE_WAY)
+            # whole columns: an element of a tuple read under FINAL comes from any of the versions of a row
+            rows = self.query(f"SELECT toString(tuple(s.*)) FROM (SELECT {listed} FROM {name} FINAL) AS s ORDER BY 1")
+            found.append([text for (text,) in rows])
+        return found
+
+    def drop(self, table: Table) -> None:
+        """Removes what a table became."""
+        statements = [f"DROP TABLE IF EXISTS {name} SYNC" for name in self.state_tables(table)]
+        self.run(f"DROP VIEW IF EXISTS {self.plan(table).public}", *statements)
+
+    def deliver(self, table: Table, delivered: Iterable[Sequence[Change] | int]) -> list[Change]:
+        """Loads batches of changes, and truncations at a time (µs); returns the changes that were not parked."""
+        loaded: list[Change] = []
+        for one in delivered:
+            if isinstance(one, int):
+                self.truncate(table, one)
+                continue
+            parked = {letter.position.offset for letter in self.load(batch(table, one))}
+            loaded += [change for at, change in enumerate(one) if 100 * (at + 1) not in parked]
+        return loaded
+
+
+def again(table: Table) -> Table:
+    """A table of the same shape, with a name and an id of its own."""
+    unique = uuid.uuid1()
+    return dataclasses.replace(table, name=f"t{unique.hex}", id=unique)
