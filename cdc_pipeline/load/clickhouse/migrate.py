@@ -176,15 +176,15 @@ class Catalog:
         return self._connection.rows(query, {"keyspace": table.keyspace, "name": table.name})
 
     def _register(self, table: Table, created: int, version: int, text: str, *, dropped: int) -> None:
-        shown = pa.array(
-            [{"version": version, "view": text}], pa.struct([("version", pa.uint64()), ("view", pa.string())])
-        )
+        now = time.time_ns() // 1000
+        parts = [("version", pa.uint64()), ("at", pa.uint64()), ("view", pa.string())]
+        shown = pa.array([{"version": version, "at": now, "view": text}], pa.struct(parts))
         row = {
             "keyspace_name": pa.array([table.keyspace]),
             "table_name": pa.array([table.name]),
             "table_id": pa.array([table.id.bytes], pa.binary(16)),
             "created": pa.array([created], pa.int64()),
-            "registered": pa.array([time.time_ns() // 1000], pa.uint64()),
+            "registered": pa.array([now], pa.uint64()),
             "shown": shown,
             "dropped": pa.array([dropped], pa.uint8()),
         }

@@ -24,13 +24,13 @@ _TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     # Tables that were emptied: what was written at or before `ts` is gone, also what arrives later.
     TRUNCATIONS: ("AggregatingMergeTree", "table_id UUID, ts SimpleAggregateFunction(max, UInt64)", ("table_id",)),
     # The tables that were loaded: one name may have stood for several, each with an id and a state of its own. The view
-    # shows the one that was created last, as its greatest version says; ids that tell no time are in the order in which
-    # they were registered (µs).
+    # shows the one that was created last, as its greatest version says, of one version as it was chosen last (µs); ids
+    # that tell no time are in the order in which they were registered (µs).
     TABLES: (
         "AggregatingMergeTree",
         "keyspace_name String, table_name String, table_id UUID, created SimpleAggregateFunction(max, Int64), "
         "registered SimpleAggregateFunction(min, UInt64), "
-        "shown SimpleAggregateFunction(max, Tuple(version UInt64, view String)), "
+        "shown SimpleAggregateFunction(max, Tuple(version UInt64, at UInt64, view String)), "
         "dropped SimpleAggregateFunction(max, UInt8)",
         ("keyspace_name", "table_name", "table_id"),
     ),

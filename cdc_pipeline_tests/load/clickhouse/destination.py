@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
-from cdc_pipeline.load.clickhouse import ddl, names
+from cdc_pipeline.load.clickhouse import ddl, names, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
@@ -107,7 +107,8 @@ class ClickHouseDestination(Destination):
     def drop(self, table: Table) -> None:
         """Removes what a table became."""
         statements = [f"DROP TABLE IF EXISTS {name} SYNC" for name in self.state_tables(table)]
-        self.run(f"DROP VIEW IF EXISTS {self.plan(table).public}", *statements)
+        shown = [f"DROP VIEW IF EXISTS {one.quoted}" for one in view.views(self.plan(table))]
+        self.run(*reversed(shown), *statements)
 
     def deliver(self, table: Table, delivered: Iterable[Sequence[Change] | int]) -> list[Change]:
         """Loads batches of changes, and truncations at a time (µs); returns the changes that were not parked."""

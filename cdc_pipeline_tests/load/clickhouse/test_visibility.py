@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cdc_pipeline.change import RowKind
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.schema import TableFilter
+from cdc_pipeline_tests.clickhouse import ChDatabase
 from cdc_pipeline_tests.load.changes import Cell, Change, table
 from cdc_pipeline_tests.load.clickhouse.destination import ClickHouseDestination, again
 from cdc_pipeline_tests.load.clickhouse.test_merge import MERGES, Make, deliver, loaded, one_place
@@ -100,3 +101,11 @@ def test_what_is_shown_for_longer(loaded: Make) -> None:
     ):
         found = shown(loaded, *changes)
         assert (found["exact"], found["fast"]) == ([], [(1, None, None, [])])
+
+
+def test_another_choice_is_shown_at_once(ch_database: ChDatabase) -> None:
+    """What is chosen otherwise at the next start, `fast` or not, is what users see from then on, either way."""
+    for options, rows in ((ClickHouseOptions(), 0), (FAST, 1), (ClickHouseOptions(), 0), (FAST, 1)):
+        with ClickHouseDestination("", (OF,), place=ch_database, options=options).prepare() as destination:
+            destination.deliver(OF, [[row(Cell("v", 5, ONE))], [row(Cell("v", 6, None))]])
+            assert destination.query("SELECT count() FROM {p}ks.t") == [(rows,)]
