@@ -73,10 +73,10 @@ def _pass(kind: str, directory: Path, schema: Path, tables: list[str]) -> _Pass:
             inserts = load(project, _INSERTS)
             rss_mb = peak_rss_mb()
             others = {} if kind == "postgres" else _clickhouse(project)
+            found = _postgres_limits(project) if kind == "postgres" else _clickhouse_limits(project)  # of that minute
             updates = load(project, _UPDATES, younger(HOUR_MICROS))
             load(project, _HALF, every_second())
             mixed = load(project, _MIXED, younger(HOUR_MICROS))
-            found = _postgres_limits(project) if kind == "postgres" else _clickhouse_limits(project)
             return _Pass(inserts, updates, mixed, found, others, rss_mb)
 
 
@@ -102,19 +102,18 @@ def _figures(kind: str, done: list[_Pass]) -> dict[str, object]:
     def median(figure: Callable[[_Pass], float]) -> float:
         return statistics.median(map(figure, done))
 
-    rate = median(lambda one: one.inserts.rate)
     found: dict[str, object] = {
         "benchmark": f"load {kind}",
         "changes": done[0].inserts.changes,
         "seconds": median(lambda one: one.inserts.seconds),
-        "changes_per_s": rate,
+        "changes_per_s": median(lambda one: one.inserts.rate),
         "cpu_seconds": median(lambda one: one.inserts.client_cpu + one.inserts.server_cpu),
         "client_cpu_seconds": median(lambda one: one.inserts.client_cpu),
         "cpu_seconds_per_100k": median(lambda one: one.inserts.cpu_per_100k),
     }
     for name in done[0].limits:
-        limit = median(lambda one, name=name: one.limits[name])  # type: ignore[misc]
-        found |= {f"{name}limit_per_s": limit, f"{name}ratio": rate / limit}
+        found[f"{name}limit_per_s"] = median(lambda one, name=name: one.limits[name])  # type: ignore[misc]
+        found[f"{name}ratio"] = median(lambda one, name=name: one.inserts.rate / one.limits[name])  # type: ignore[misc]
     return {
         **found,
         "updates_per_s": median(lambda one: one.updates.rate),

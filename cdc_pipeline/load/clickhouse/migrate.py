@@ -17,12 +17,14 @@ from typing import Any
 import pyarrow as pa
 
 from cdc_pipeline.errors import ConfigurationError, PermanentSinkError, TransientSinkError
+from cdc_pipeline.load import masking
 from cdc_pipeline.load.clickhouse import ddl, names, shared, view
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.plan import TablePlan, ValueColumn
 from cdc_pipeline.schema import Table
+from cdc_pipeline.transform import TableMasks
 
 _COLUMNS = "SELECT table, name, type FROM system.columns WHERE database = {database:String}"
 _VIEW = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
@@ -30,6 +32,10 @@ _REGISTERED = """
 SELECT table_id, tupleElement(shown, 'version') AS version, tupleElement(shown, 'view') AS text, dropped
 FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}})
 ORDER BY created DESC, registered DESC, table_id DESC
+"""
+_MASKS = """
+SELECT column_name, (tupleElement(how, 'decision'), tupleElement(how, 'fingerprint'))
+FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}})
 """
 _SETTLES = 10
 
@@ -84,6 +90,25 @@ class Catalog:
             if missing:
                 self._connection.run(ddl.add(table, missing, self._options.cluster))
                 self._held = None
+
+    def check_masks(self, destination: str, plan: TablePlan, masks: TableMasks) -> None:
+        """Remembers how the columns of a new table are masked, and refuses to mask those of a known one otherwise."""
+        table = plan.table
+        keys = (*plan.partition_key, *plan.clustering)
+        now = masking.decided(masks, {f"{key.place} of {plan.state}": key.column.name for key in keys})
+        asked = {"keyspace": table.keyspace, "name": table.name}
+        ours = shared.named(self._options, shared.MASKS)
+        known = [(name, *how) for name, how in self._connection.rows(_MASKS.format(table=ours), asked)]
+        masking.check(destination, table.full_name, now, known)
+        new = {name: how for name, how in now.items() if name not in {one[0] for one in known}}
+        if new:
+            rows = {
+                "keyspace_name": [table.keyspace] * len(new),
+                "table_name": [table.name] * len(new),
+                "column_name": list(new),
+                "how": [{"decision": decision, "fingerprint": fingerprint} for decision, fingerprint in new.values()],
+            }
+            self._connection.insert(ours, pa.table(rows))
 
     def _gone(self, plan: TablePlan) -> list[str]:
         """State tables that were there when the table was registered."""

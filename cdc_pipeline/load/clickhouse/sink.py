@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.clickhouse import ddl, dead_letters, names, parity, shared, view
+from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, names, parity, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.apart import Apart
 from cdc_pipeline.load.clickhouse.connection import Connection
@@ -102,9 +102,12 @@ class ClickHouseSink:
         with translated(self._label, "preparing tables"):
             catalog = Catalog(self._connection, self._chosen)
             catalog.begin()
+            if tables:
+                self._merged = canary.merges_finally(self._connection, self._chosen, str(self._address))
             for table, masks in tables:
                 plan = self.table_plan(table, masks)
                 catalog.migrate(plan)
+                catalog.check_masks(self.name, plan, masks)
                 plan = dataclasses.replace(plan, kept=catalog.kept(plan))
                 catalog.publish(plan, merged=self._merged)
                 self._plans[table] = plan

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
+from cdc_pipeline.load import masking
 from cdc_pipeline.load.parity import Parity, TruthRow
 from cdc_pipeline.load.postgres import ddl, dead_letters, migrate, offsets, parity, purge, rerender, surface, touched
 from cdc_pipeline.load.postgres.connection import connect
@@ -29,7 +30,6 @@ from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import MaskedBatch, TableMasks
 
 _OLDEST_SERVER = 150_000
-_IN_THE_CLEAR = ("NONE", "-")
 
 
 class PostgresSink:
@@ -135,31 +135,19 @@ class PostgresSink:
                 touched.fill(connection, plan)  # what is shown otherwise now was not touched
 
     def _check_masks(self, connection: psycopg.Connection[Any], plan: TablePlan, masks: TableMasks) -> None:
-        """A key or a decision that changed silently would break every join, or leave raw values: refuse to run.
-
-        A key column is remembered by its place, too: under another name it may be masked otherwise.
-        """
+        """Remembers how the columns of a new table are masked, and refuses to mask those of a known one otherwise."""
         table = plan.table
-        decided = dict.fromkeys(masks.decisions, _IN_THE_CLEAR) | masks.fingerprints()
-        for part in (*plan.partition_key, *plan.clustering):
-            decided[f"{part.sql_name} of {plan.state}"] = decided[part.column.name]
+        keys = (*plan.partition_key, *plan.clustering)
+        now = masking.decided(masks, {f"{part.sql_name} of {plan.state}": part.column.name for part in keys})
         key = (table.keyspace, table.name)
         with connection.cursor() as cursor:
-            rows = [(*key, name, *how) for name, how in decided.items()]
+            rows = [(*key, name, *how) for name, how in now.items()]
             cursor.executemany("INSERT INTO cdc.mask_keys VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", rows)
         found = connection.execute(
             "SELECT column_name, decision, fingerprint FROM cdc.mask_keys WHERE (keyspace_name, table_name) = (%s, %s)",
             key,
         ).fetchall()
-        for name, decision, fingerprint in found:
-            if name in decided and decided[name] != (decision, fingerprint):
-                what = "key" if decided[name][0] == decision else "rule"
-                raise ConfigurationError(
-                    f"expected the masking {what} that {table.full_name}.{name} was loaded with ({decision}, "
-                    f"fingerprint {fingerprint}), found another ({', fingerprint '.join(decided[name])})",
-                    where=f"destination {self.name}",
-                    key="masking",
-                )
+        masking.check(self.name, table.full_name, now, found)
 
     # --- the lane ----------------------------------------------------------------------------------------------
 

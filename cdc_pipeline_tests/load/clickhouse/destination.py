@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
-from cdc_pipeline.load.clickhouse import ddl, view
+from cdc_pipeline.load.clickhouse import ddl, names, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
@@ -50,6 +50,13 @@ class ClickHouseDestination(Destination):
         """What a table became."""
         assert isinstance(self.sink, ClickHouseSink)
         return self.sink.table_plan(table, self.masks[table.full_name])
+
+    def query_of_rows(self, table: Table) -> str:
+        """What the view of a table's rows selects, as the server has it."""
+        asked = {"name": names.state_table(table, "rows"), "database": f"{self.place.prefix}cdc"}
+        query = "SELECT as_select FROM system.tables WHERE database = {database:String} AND name = {name:String}"
+        with closing(self.place.client()) as client:
+            return str(client.query(query, parameters=asked).result_rows[0][0])
 
     def state_tables(self, table: Table) -> list[str]:
         """The state tables of a table, quoted."""
