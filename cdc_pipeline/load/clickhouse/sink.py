@@ -25,6 +25,7 @@ from cdc_pipeline.load.clickhouse.migrate import Catalog
 from cdc_pipeline.load.clickhouse.offsets import Offsets
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.plan import TablePlan, make_plan
+from cdc_pipeline.load.clickhouse.rerender import rerender, shown_as
 from cdc_pipeline.load.parity import Parity, TruthRow
 from cdc_pipeline.load.refusals import masked_counter
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
@@ -95,6 +96,7 @@ class ClickHouseSink:
             fast=self._chosen.is_fast(table.full_name),
             state_database=self._chosen.state_database,
             prefix=self._chosen.prefix,
+            rendering=table.version,
         )
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
@@ -110,7 +112,18 @@ class ClickHouseSink:
                 catalog.check_masks(self.name, plan, masks)
                 plan = dataclasses.replace(plan, kept=catalog.kept(plan))
                 catalog.publish(plan, merged=self._merged)
-                self._plans[table] = plan
+                self._renew(plan)
+
+    def _renew(self, plan: TablePlan) -> None:
+        """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
+        states = [one for one in self._plans.values() if one.table.id == plan.table.id]
+        newest = max([*states, plan], key=lambda one: one.table.version)
+        self._plans[plan.table] = shown_as(plan, newest)
+        if newest is plan:
+            for old in states:
+                rerender(self._connection, old, plan)
+                if old.table != plan.table:
+                    self._plans[old.table] = shown_as(old, plan)
 
     # --- the lane ----------------------------------------------------------------------------------------------
 
