@@ -15,13 +15,14 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, names, parity, shared, view
+from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, parity, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.apart import Apart
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.encode import EncodedTable, encode_table
 from cdc_pipeline.load.clickhouse.errors import TIMEOUT_EXCEEDED, translated
 from cdc_pipeline.load.clickhouse.migrate import Catalog
+from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.offsets import Offsets
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.plan import TablePlan, make_plan
@@ -196,17 +197,25 @@ class ClickHouseSink:
             self._offsets.passed(lane, position)
 
     def refusal(self, batch: Encoded) -> str | None:
-        """Why the server does not take a batch, as its code; sent into a table that keeps nothing."""
+        """Why the server does not take a batch, as its code; sent into tables that keep nothing."""
         encoded = cast(EncodedTable, batch.payload)
         try:
             with translated(self._label, "trying a batch"):
-                for (_, columns, _), data in zip(ddl.tables(encoded.plan), _parts(encoded), strict=True):
+                for (table, _, _), data in zip(ddl.tables(encoded.plan), _parts(encoded), strict=True):
                     if data is not None:
-                        listed = ", ".join(f"{names.quoted(n)} {s}" for n, s in columns if n in data.column_names)
-                        self._connection.insert(f"FUNCTION null({names.literal(listed)})", data)
+                        self._try(table, data)
         except RowsRefused as error:
             return error.state
         return None
+
+    def _try(self, table: str, data: pa.Table) -> None:
+        """Inserts into a table of the same columns, and of the constraints that somebody may have added."""
+        tried = f"{quoted(self._chosen.state_database)}.{quoted(f'tried:{uuid.uuid4().hex}')}"
+        self._connection.run(ddl.like(tried, table, self._chosen.cluster))
+        try:
+            self._connection.insert(tried, data)
+        finally:
+            self._connection.run(f"DROP TABLE IF EXISTS {tried}{ddl.on(self._chosen.cluster)}")
 
     # --- reading back ------------------------------------------------------------------------------------------
 
