@@ -12,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from cdc_pipeline.load.clickhouse.address import Address
-from cdc_pipeline.load.clickhouse.errors import UNKNOWN_DATABASE, UNKNOWN_TABLE
+from cdc_pipeline.load.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, UNKNOWN_DATABASE, UNKNOWN_TABLE, code_of
 
 _INSERT = {
     "optimize_on_insert": "0",  # merging each block before it is written costs five times the insert
@@ -27,6 +27,10 @@ _INSERT = {
 _DEDUPLICATE = {"deduplicate_insert": "disable", "insert_deduplicate": "0"}
 """The greatest absorbs what comes twice, and a block that was purged may come again. Of the two names for it the first
 wins where a server knows it, and is an error where not."""
+
+
+_LEAST = 256
+"""Rows; that few are not parted for want of memory."""
 
 
 class Connection:
@@ -58,7 +62,7 @@ class Connection:
         try:
             return self.rows(query, parameters)
         except ClickHouseError as error:
-            if getattr(error, "code", None) in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
+            if code_of(error) in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
                 return []
             raise
 
@@ -68,7 +72,21 @@ class Connection:
         return found
 
     def insert(self, table: str, data: pa.Table) -> None:
-        """The rows of an Arrow table, by the names of its columns; `table` is quoted."""
+        """The rows of an Arrow table, by the names of its columns; `table` is quoted.
+
+        What the server has no memory for is inserted in halves, and these in theirs. Where one fails, others may be
+        there: whoever inserts does so again.
+        """
+        try:
+            self._insert(table, data)
+        except ClickHouseError as error:
+            if code_of(error) != MEMORY_LIMIT_EXCEEDED or data.num_rows <= _LEAST:
+                raise
+            half = data.num_rows // 2
+            self.insert(table, data.slice(0, half))
+            self.insert(table, data.slice(half))
+
+    def _insert(self, table: str, data: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, data.schema) as writer:
             writer.write_table(data)

@@ -67,6 +67,11 @@ def add(table: str, columns: Columns, cluster: Cluster | None = None) -> str:
     return f"ALTER TABLE {table}{on(cluster)} {listed}"
 
 
+def like(table: str, other: str, cluster: Cluster | None = None) -> str:
+    """A table that takes what another takes, and keeps nothing."""
+    return f"CREATE TABLE {table}{on(cluster)} AS {other} ENGINE = Null"
+
+
 def on(cluster: Cluster | None) -> str:
     """` ON CLUSTER …`, where there is one."""
     return f" ON CLUSTER {names.quoted(cluster.name)}" if cluster is not None else ""

@@ -7,9 +7,15 @@ are at fault where their values were; everything else fails alike however often 
 
 from __future__ import annotations
 
+import http.client
+import re
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyarrow as pa
+import urllib3.exceptions
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error, OperationalError
 
 from cdc_pipeline.errors import PermanentSinkError, RowsRefused, SinkError, TransientSinkError
@@ -19,6 +25,7 @@ TRANSIENT, ROWS, PERMANENT = TransientSinkError, RowsRefused, PermanentSinkError
 UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
 MEMORY_LIMIT_EXCEEDED = 241
 TIMEOUT_EXCEEDED = 159
+_CANNOT_READ_ALL_DATA = 33
 
 _CODES: dict[int, tuple[type[SinkError], str]] = {
     6: (ROWS, "CANNOT_PARSE_TEXT"),
@@ -72,24 +79,38 @@ _PLAIN = {
 }
 
 
+_CONNECTION = (
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+    ssl.SSLError,
+)
+"""What may come from below the driver."""
+
+
 @contextmanager
 def translated(destination: str, doing: str) -> Iterator[None]:
-    """Turns the driver's errors into `SinkError`s that say where and what."""
+    """Turns the driver's errors, and those from below it, into `SinkError`s that say where and what."""
     try:
         yield
     except ClickHouseError as error:
         raise classified(error, destination, doing) from None
+    except _CONNECTION as error:
+        raise _unanswered(error, f"destination {destination}: {doing} failed") from None
+    except pa.ArrowException as error:
+        raise PermanentSinkError(f"destination {destination}: {doing} failed ({type(error).__name__})") from None
 
 
 def classified(error: ClickHouseError, destination: str, doing: str) -> SinkError:
-    """The kind by the server's code; an error without one is the connection's."""
-    code = error.code if isinstance(error, Error) else None
+    """The kind by the server's code; an error without one is the connection's, or of something before the server."""
+    code = code_of(error)
     where = f"destination {destination}: {doing} failed"
     if code is None:
-        if isinstance(error, OperationalError):
-            return TransientSinkError(f"{where}: the server cannot be reached")
-        return PermanentSinkError(f"{where} ({type(error).__name__})")
-    kind, name = _CODES.get(code, (PERMANENT, str(getattr(error, "name", None) or "")))
+        return _unanswered(error, where)
+    name = getattr(error, "name", None) if code == getattr(error, "code", None) else None
+    kind, name = _CODES.get(code, (PERMANENT, str(name or "")))
     if code in _PLAIN:
         return kind(f"{where}: {_PLAIN[code]} (code {code})")
     shown = f"code {code}, {name}" if name else f"code {code}"
@@ -98,3 +119,42 @@ def classified(error: ClickHouseError, destination: str, doing: str) -> SinkErro
         return RowsRefused(message, shown)
     failed: SinkError = kind(message)
     return failed
+
+
+def code_of(error: BaseException) -> int | None:
+    """The server's code. Arrow's reader wraps a memory limit that it meets as data that cannot be read."""
+    code = error.code if isinstance(error, Error) else None
+    if code == _CANNOT_READ_ALL_DATA and f"Code: {MEMORY_LIMIT_EXCEEDED}" in str(error):
+        return MEMORY_LIMIT_EXCEEDED
+    return code
+
+
+def _unanswered(error: BaseException, where: str) -> SinkError:
+    """Errors that are not the server's word; what is configured wrongly fails for ever, all else may pass."""
+    causes = list(_causes(error))
+    if any(isinstance(one, ssl.SSLError) and not isinstance(one, _BROKEN_OFF) for one in causes):
+        return PermanentSinkError(f"{where}: no encrypted connection can be made as it is configured")
+    if any(isinstance(one, socket.gaierror | urllib3.exceptions.NameResolutionError) for one in causes):
+        return TransientSinkError(f"{where}: the name of the server is not known")
+    if any(isinstance(one, urllib3.exceptions.LocationValueError) for one in causes):
+        return PermanentSinkError(f"{where}: the host is none that can be asked for")
+    status = re.match(r"HTTP driver received HTTP status (\d{3})", str(error))
+    if status is not None:
+        kind = TransientSinkError if status[1] in _PASSING or status[1].startswith("5") else PermanentSinkError
+        return kind(f"{where}: what answers there is not ClickHouse (HTTP status {status[1]})")
+    if isinstance(error, (OperationalError, *_CONNECTION)):
+        return TransientSinkError(f"{where}: the server cannot be reached")
+    return PermanentSinkError(f"{where} ({type(error).__name__})")
+
+
+_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_PASSING = ("408", "429")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what is behind it: urllib3 keeps that as `reason`, or as an argument."""
+    yield error
+    inner = [getattr(error, "reason", None), error.__cause__, *error.args]
+    for one in inner:
+        if isinstance(one, BaseException):
+            yield from _causes(one)

@@ -15,16 +15,18 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, names, parity, shared, view
+from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, parity, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.apart import Apart
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.encode import EncodedTable, encode_table
 from cdc_pipeline.load.clickhouse.errors import TIMEOUT_EXCEEDED, translated
 from cdc_pipeline.load.clickhouse.migrate import Catalog
+from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.offsets import Offsets
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.plan import TablePlan, make_plan
+from cdc_pipeline.load.clickhouse.rerender import rerender, shown_as
 from cdc_pipeline.load.parity import Parity, TruthRow
 from cdc_pipeline.load.refusals import masked_counter
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
@@ -95,6 +97,7 @@ class ClickHouseSink:
             fast=self._chosen.is_fast(table.full_name),
             state_database=self._chosen.state_database,
             prefix=self._chosen.prefix,
+            rendering=table.version,
         )
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
@@ -110,7 +113,18 @@ class ClickHouseSink:
                 catalog.check_masks(self.name, plan, masks)
                 plan = dataclasses.replace(plan, kept=catalog.kept(plan))
                 catalog.publish(plan, merged=self._merged)
-                self._plans[table] = plan
+                self._renew(plan)
+
+    def _renew(self, plan: TablePlan) -> None:
+        """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
+        states = [one for one in self._plans.values() if one.table.id == plan.table.id]
+        newest = max([*states, plan], key=lambda one: one.table.version)
+        self._plans[plan.table] = shown_as(plan, newest)
+        if newest is plan:
+            for old in states:
+                rerender(self._connection, old, plan)
+                if old.table != plan.table:
+                    self._plans[old.table] = shown_as(old, plan)
 
     # --- the lane ----------------------------------------------------------------------------------------------
 
@@ -183,17 +197,25 @@ class ClickHouseSink:
             self._offsets.passed(lane, position)
 
     def refusal(self, batch: Encoded) -> str | None:
-        """Why the server does not take a batch, as its code; sent into a table that keeps nothing."""
+        """Why the server does not take a batch, as its code; sent into tables that keep nothing."""
         encoded = cast(EncodedTable, batch.payload)
         try:
             with translated(self._label, "trying a batch"):
-                for (_, columns, _), data in zip(ddl.tables(encoded.plan), _parts(encoded), strict=True):
+                for (table, _, _), data in zip(ddl.tables(encoded.plan), _parts(encoded), strict=True):
                     if data is not None:
-                        listed = ", ".join(f"{names.quoted(n)} {s}" for n, s in columns if n in data.column_names)
-                        self._connection.insert(f"FUNCTION null({names.literal(listed)})", data)
+                        self._try(table, data)
         except RowsRefused as error:
             return error.state
         return None
+
+    def _try(self, table: str, data: pa.Table) -> None:
+        """Inserts into a table of the same columns, and of the constraints that somebody may have added."""
+        tried = f"{quoted(self._chosen.state_database)}.{quoted(f'tried:{uuid.uuid4().hex}')}"
+        self._connection.run(ddl.like(tried, table, self._chosen.cluster))
+        try:
+            self._connection.insert(tried, data)
+        finally:
+            self._connection.run(f"DROP TABLE IF EXISTS {tried}{ddl.on(self._chosen.cluster)}")
 
     # --- reading back ------------------------------------------------------------------------------------------
 
