@@ -125,7 +125,7 @@ def forward(project: Project) -> list[LaneRunner]:
         thread.start()
     for thread in threads:
         thread.join(250)
-    assert failed == []
+    assert failed == [], failed
     return lanes
 
 

@@ -149,7 +149,7 @@ class SinkContract:
             thread.start()
         for thread in threads:
             thread.join()
-        assert failed == []
+        assert failed == [], failed
         assert place.rows("ks.users") == []
 
     # --- the lane --------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ class SinkContract:
             thread.start()
         for thread in threads:
             thread.join()
-        assert failed == []
+        assert failed == [], failed
         assert place.rows("ks.users") == [(n, f"2-{n}") for n in range(50)]
 
     # --- backfills and dead letters --------------------------------------------------------------------------------
