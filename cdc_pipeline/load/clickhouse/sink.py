@@ -109,11 +109,18 @@ class ClickHouseSink:
                 self._merged = canary.merges_finally(self._connection, self._chosen, str(self._address))
             for table, masks in tables:
                 plan = self.table_plan(table, masks)
-                catalog.migrate(plan)
+                catalog.migrate(self.name, plan)
                 catalog.check_masks(self.name, plan, masks)
                 plan = dataclasses.replace(plan, kept=catalog.kept(plan))
                 catalog.publish(plan, merged=self._merged)
                 self._renew(plan)
+
+    def forget(self, table: str) -> None:
+        """Takes a table out of those that are known to have been made."""
+        with translated(self._label, "forgetting a table"):
+            catalog = Catalog(self._connection, self._chosen)
+            catalog.begin()
+            catalog.forget(*table.split(".", 1))
 
     def _renew(self, plan: TablePlan) -> None:
         """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
