@@ -61,7 +61,7 @@ def is_right(connection: Connection, options: ClickHouseOptions, views: Views) -
     made = views(plan)
     ((table, columns, key),) = ddl.tables(plan)
     try:
-        connection.run(ddl.create(table, columns, key))
+        connection.run(*ddl.create(table, columns, key))
         with contextlib.suppress(DatabaseError):  # a user who may not is as well served by being quick
             connection.run(f"SYSTEM STOP MERGES {table}")
         for part in _PARTS:

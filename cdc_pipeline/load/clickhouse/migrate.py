@@ -76,7 +76,7 @@ class Catalog:
         for table, columns, key in ddl.tables(plan):
             held = self.held.get(_unquoted(table, plan))
             if held is None:
-                self._connection.run(ddl.create(table, columns, key, self._options.cluster))
+                self._run(ddl.create(table, columns, key, self._options.cluster, plan.partition_names))
                 self._held = None
                 continue
             missing = [(name, sql) for name, sql in columns if name not in held]
@@ -89,7 +89,7 @@ class Catalog:
                         where=table,
                     )
             if missing:
-                self._connection.run(ddl.add(table, missing, self._options.cluster))
+                self._run(ddl.add(table, missing, self._options.cluster))
                 self._held = None
 
     def forget(self, keyspace: str, table: str) -> None:
@@ -175,8 +175,12 @@ class Catalog:
         for inner in view.views(plan)[:-1]:
             self._connection.run(f"DROP VIEW IF EXISTS {inner.quoted}{on}")
         for table, _, _ in ddl.tables(plan):
-            self._connection.run(f"DROP TABLE IF EXISTS {table}{on}")
+            self._run(ddl.drop(table, self._options.cluster))
         self._held = None
+
+    def _run(self, statements: Sequence[str]) -> None:
+        for statement in statements:
+            self._connection.run(statement)
 
     def _registered(self, table: Table) -> Sequence[Sequence[Any]]:
         query = _REGISTERED.format(table=shared.named(self._options, shared.TABLES))

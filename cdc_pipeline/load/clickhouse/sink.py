@@ -80,7 +80,12 @@ class ClickHouseSink:
             )
             for column in table.columns
         )
-        statements = [ddl.create(name, listed, key, self._chosen.cluster) for name, listed, key in ddl.tables(plan)]
+        cluster = self._chosen.cluster
+        statements = [
+            statement
+            for name, listed, key in ddl.tables(plan)
+            for statement in ddl.create(name, listed, key, cluster, plan.partition_names)
+        ]
         shown = dataclasses.replace(plan, kept=())  # which of them were loaded only the server knows
         statements += [one.create("", ddl.on(self._chosen.cluster)) for one in view.views(shown)]
         return TableSummary(table.full_name, plan.public, columns, tuple(statements), plan.warnings)
