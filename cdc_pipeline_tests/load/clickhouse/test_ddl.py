@@ -1,8 +1,8 @@
-"""The DDL for a cluster, as text: none is at hand to run it."""
+"""Names, and the DDL for a cluster, as text: none is at hand to run it."""
 
 from __future__ import annotations
 
-from cdc_pipeline.load.clickhouse import shared
+from cdc_pipeline.load.clickhouse import names, shared
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions, Cluster
 from cdc_pipeline.load.clickhouse.sink import ClickHouseSink
@@ -17,6 +17,14 @@ def ddl(cluster: Cluster) -> list[str]:
     masks = TableMasks(MaskingPolicy(MaskingRules(pii_fields=(), phi_fields=()), None), EVENTS)
     sink = ClickHouseSink("lake", Address("nowhere", 1), options=ClickHouseOptions(cluster=cluster))
     return list(sink.summary(EVENTS, masks).ddl)
+
+
+def test_keyspaces_with_a_name_of_the_server_s() -> None:
+    """A database of ours or of the server's is never written into."""
+    assert names.database("shop", "", "cdc") == "shop"
+    assert names.database("cdc", "", "cdc") == "ks_cdc"
+    assert names.database("Default", "", "cdc") == "ks_Default"
+    assert names.database("default", "my_", "cdc") == "my_default"
 
 
 def test_replicated() -> None:
