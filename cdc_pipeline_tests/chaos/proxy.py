@@ -26,6 +26,7 @@ class Cut(Enum):
     REPLY = "the server has committed, its reply is lost"
     SENT = "the COMMIT is on its way when the client's side is cut"
     LATE = "the COMMIT arrives when the client is back already"
+    PART = "half of what holds the COMMIT reaches the server"
 
 
 class TcpProxy:
@@ -91,7 +92,10 @@ class TcpProxy:
             cut = self._cut() if self._mark in data else None
             if cut is Cut.REPLY:
                 lost.set()
-            if cut is Cut.BEFORE:
+            if cut is Cut.PART:
+                with contextlib.suppress(OSError):
+                    server.sendall(data[: len(data) // 2])
+            if cut in (Cut.BEFORE, Cut.PART):
                 break
             if cut in (Cut.SENT, Cut.LATE):
                 _close(client)

@@ -129,7 +129,7 @@ class TablePlan:
     @property
     def database(self) -> str:
         """The database that users read, not quoted."""
-        return self.prefix + self.table.keyspace
+        return names.database(self.table.keyspace, self.prefix, self.state_database)
 
     @property
     def public(self) -> str:

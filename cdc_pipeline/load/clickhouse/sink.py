@@ -80,7 +80,12 @@ class ClickHouseSink:
             )
             for column in table.columns
         )
-        statements = [ddl.create(name, listed, key, self._chosen.cluster) for name, listed, key in ddl.tables(plan)]
+        cluster = self._chosen.cluster
+        statements = [
+            statement
+            for name, listed, key in ddl.tables(plan)
+            for statement in ddl.create(name, listed, key, cluster, plan.partition_names)
+        ]
         shown = dataclasses.replace(plan, kept=())  # which of them were loaded only the server knows
         statements += [one.create("", ddl.on(self._chosen.cluster)) for one in view.views(shown)]
         return TableSummary(table.full_name, plan.public, columns, tuple(statements), plan.warnings)
@@ -109,11 +114,18 @@ class ClickHouseSink:
                 self._merged = canary.merges_finally(self._connection, self._chosen, str(self._address))
             for table, masks in tables:
                 plan = self.table_plan(table, masks)
-                catalog.migrate(plan)
+                catalog.migrate(self.name, plan)
                 catalog.check_masks(self.name, plan, masks)
                 plan = dataclasses.replace(plan, kept=catalog.kept(plan))
                 catalog.publish(plan, merged=self._merged)
                 self._renew(plan)
+
+    def forget(self, table: str) -> None:
+        """Takes a table out of those that are known to have been made."""
+        with translated(self._label, "forgetting a table"):
+            catalog = Catalog(self._connection, self._chosen)
+            catalog.begin()
+            catalog.forget(*table.split(".", 1))
 
     def _renew(self, plan: TablePlan) -> None:
         """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
