@@ -122,6 +122,7 @@ class Catalog:
         known = [row for row in self._registered(plan.table) if row[0] == plan.table.id and not row[3]]
         if not known:
             return []
+        self._held = None  # another may have made and registered them since we looked
         missing = (table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) not in self.held)
         return [table for table in missing if table in known[0][2]][:1]  # the view that was made names those there were
 
