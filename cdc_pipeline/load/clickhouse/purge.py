@@ -1,6 +1,6 @@
-"""What nobody can see any more is taken away, once nothing has been written there for as long as a late write may take.
+"""What nobody can see any more is taken away, once nothing was written there for as long as a late write may take.
 
-Nothing is a transaction here, a row may lie in pieces in several parts, and a mutation reaches one part after the other.
+Nothing is a transaction here, a row may lie in pieces in several parts, and a mutation takes one part after another.
 So that no piece shows for a moment because the one that hid it went first:
 
 1. A dead row in several pieces, some of which would show by themselves, is written once more, whole, as it is merged,
@@ -162,12 +162,12 @@ class _State:
 
     def empty(self) -> str:
         """The keys of rows of which no piece shows anything, nor was written lately."""
-        shows = f"max({self.alive('', self.own)}) = 0"
+        none = f"max({self.alive('', self.own)}) = 0 AND max({quoted(APPLIED)}) < {self.before}"
         if self.plan.fast and not self.is_static:  # of two pieces, one may have the stamp and the other the rank
             passing, last, deleted = (f"max({quoted(name)})" for name in (PASSING, LAST, DELETED))
-            shows += f" AND NOT ({passing} > {deleted} AND {last} >= {self._rank})"
+            none += f" AND NOT ({passing} > {deleted} AND {last} >= {self._rank})"
         keys = ", ".join(map(quoted, self.sorting))
-        return f"SELECT {self.key} FROM {self.table} GROUP BY {keys} HAVING max({quoted(APPLIED)}) < {self.before} AND {shows}"
+        return f"SELECT {self.key} FROM {self.table} GROUP BY {keys} HAVING {none}"
 
     def covered(self) -> str:
         """Writes old ranges into the rows they cover."""

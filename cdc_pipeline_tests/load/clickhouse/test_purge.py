@@ -178,7 +178,7 @@ def test_optimize_merges_all_parts(there: There) -> None:
 @given(data=st.data(), profile=st.sampled_from(["native", "exact"]), merges=MERGES)
 @settings(many, max_examples=4)
 def test_nothing_that_shows_goes(loaded: Make, data: st.DataObject, profile: str, merges: str) -> None:
-    """Passes over what all has come, in whatever parts it lies, and all of it once more between them, change nothing."""
+    """Passes over what has come, in whatever parts it lies, and all of it once more between them, change nothing."""
     history = data.draw(histories())
     of = again(history.table)
     with loaded(of, profile=profile) as destination:
