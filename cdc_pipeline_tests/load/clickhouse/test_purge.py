@@ -176,7 +176,7 @@ def test_optimize_merges_all_parts(there: There) -> None:
 
 
 @given(data=st.data(), profile=st.sampled_from(["native", "exact"]), merges=MERGES)
-@settings(many, max_examples=4)
+@settings(many, max_examples=12)
 def test_nothing_that_shows_goes(loaded: Make, data: st.DataObject, profile: str, merges: str) -> None:
     """Passes over what has come, in whatever parts it lies, and all of it once more between them, change nothing."""
     history = data.draw(histories())
