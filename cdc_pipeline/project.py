@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -247,15 +248,17 @@ class Project:
             ) from None
         return archivist.prune(views, self.retention)
 
-    def purge(self, destination: str) -> Iterator[Purged]:
-        """One pass over the tables of a destination, each as it is done. Counters are left as they are."""
+    def purge(self, destination: str, *, optimize: bool = False) -> Iterator[Purged]:
+        """One pass over the tables of a destination, each as it is done. Counters are left as they are. `optimize`: a
+        ClickHouse merges all parts of each table afterwards."""
         sink = self.sink(destination)
         tables = [masks for masks in self.loaded(sink).values() if not masks.table.is_counter]
         retry = self.settings.retry
         trying = Retry(retry.attempts, retry.wait, retry.max_wait)
         trying.call(lambda: sink.prepare([(masks.table, masks) for masks in tables]))
         for masks in tables:
-            yield trying.call(lambda table=masks.table: sink.purge(table, self.tombstone_retention(table)))  # type: ignore[misc]
+            retention = self.tombstone_retention(masks.table)
+            yield trying.call(functools.partial(sink.purge, masks.table, retention, optimize=optimize))
 
     def tombstone_retention(self, table: Table) -> float:
         """Seconds for which what is deleted is remembered: a write may come as late as Cassandra brings one, as a lane

@@ -164,9 +164,9 @@ class Sink(Protocol):
         """What is parked, the newest first, of one table (`keyspace.table`) or reason when asked. Reads only."""
         ...
 
-    def purge(self, table: Table, retention: float) -> Purged:
+    def purge(self, table: Table, retention: float, *, optimize: bool = False) -> Purged:
         """One pass over a prepared table that takes away what nobody saw for `retention` seconds, beside running lanes.
-        May be repeated."""
+        `optimize`: ClickHouse merges all parts of the table afterwards; others ignore it. May be repeated."""
         ...
 
     def row_count(self, table: str, within: float = 10.0) -> int | None:

@@ -48,6 +48,12 @@ class Connection:
         """A statement without rows."""
         self._open().command(statement)
 
+    def insert_from(self, statement: str) -> None:
+        """An `INSERT … SELECT`."""
+        client = self._open()
+        known = {name: value for name, value in _DEDUPLICATE.items() if name in client.server_settings}
+        client.command(statement, settings=known)
+
     def rows(
         self, query: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, str] | None = None
     ) -> Sequence[Sequence[Any]]:

@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, parity, shared, view
+from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, parity, purge, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.apart import Apart
 from cdc_pipeline.load.clickhouse.connection import Connection
@@ -268,9 +268,14 @@ class ClickHouseSink:
         """Closes the connection."""
         self._connection.close()
 
-    def purge(self, table: Table, retention: float) -> Purged:
-        """Not yet."""
-        raise NotImplementedError
+    def purge(self, table: Table, retention: float, *, optimize: bool = False) -> Purged:
+        """One pass (`purge.py`)."""
+        plan, cluster = self._plans[table], self._chosen.cluster
+        with translated(self._label, "purging"):
+            done = purge.purge(self._connection, plan, retention, cluster, merged=self._merged)
+            if optimize:
+                purge.optimize(self._connection, plan, cluster)
+        return done
 
     # --- writing -----------------------------------------------------------------------------------------------
 

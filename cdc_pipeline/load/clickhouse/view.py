@@ -106,7 +106,7 @@ class _Shown:
         shown = [f"{_value(one, source)} AS v{at}" for at, (one, source) in enumerate(self.values)]
         source = f"{self._source(self.rows)} AS r"
         if self.plan.static:
-            source += f" LEFT JOIN {self._source(self.statics)} AS t ON {_same(self.plan, 'r', 't')}"
+            source += f" LEFT JOIN {self._source(self.statics)} AS t ON {same(self.plan, 'r', 't')}"
         return f"WITH {_RANK} SELECT {', '.join([*keys, *shown])} FROM {source} WHERE {self._visible()}"
 
     def _statics_alone(self) -> str:
@@ -143,29 +143,42 @@ def _rows(plan: TablePlan, merged: bool) -> str:
         source = _merged(plan, plan.state, plan.row_key, columns, merged)
         return f"SELECT *, {_floor(plan, quoted(DELETED))} AS f FROM ({source})"
     source = _merged(plan, plan.state, plan.row_key, [*columns, CLUSTERING], merged)
-    inside = "if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0)"
-    return _floored(plan, source, columns, f"arrayMap((lo, hi, ts) -> {inside}, g.`lo`, g.`hi`, g.`ts`)")
+    return floored(plan, source, columns, static=False)
 
 
 def _statics(plan: TablePlan, merged: bool) -> str:
     """Merged static rows with their `f`; of ranges only a deletion of the whole partition covers them."""
     columns = _columns(plan, [*(key.place for key in plan.partition_key), DELETED], plan.shown(plan.static))
     source = _merged(plan, plan.static_state, plan.partition_names, columns, merged)
-    return _floored(plan, source, columns, "arrayMap((lo, ts) -> if(empty(lo), ts, 0), g.`lo`, g.`ts`)")
+    return floored(plan, source, columns, static=True)
 
 
-def _floored(plan: TablePlan, source: str, columns: Sequence[str], stamps: str) -> str:
-    """Rows joined with the ranges of their partition, of which `stamps` are those over a row."""
-    keys = _quoted(plan.partition_names)
-    ranges = (
-        f"SELECT {keys}, groupArray(`lo`) AS `lo`, groupArray(`hi`) AS `hi`, groupArray(`ts`) AS `ts` "
-        f"FROM {plan.ranges} GROUP BY {keys}"
-    )
-    floor = _floor(plan, f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, arrayMax({stamps}))")
+def floored(plan: TablePlan, source: str, columns: Sequence[str], *, static: bool) -> str:
+    """Merged rows with `f`, the greatest stamp of what is over them."""
+    if not plan.has_clustering:
+        return f"SELECT *, {_floor(plan, quoted(DELETED))} AS f FROM ({source})"
+    floor = _floor(plan, f"e.{quoted(DELETED)}", f"if(empty(g.`ts`), 0, {covering(static=static)})")
     return (
         f"SELECT {_listed(columns, 'e')}, {floor} AS f FROM ({source}) AS e "
-        f"LEFT JOIN ({ranges}) AS g ON {_same(plan, 'e', 'g')}"
+        f"LEFT JOIN ({ranges(plan)}) AS g ON {same(plan, 'e', 'g')}"
     )
+
+
+def ranges(plan: TablePlan, where: str = "1") -> str:
+    """The ranges of each partition, side by side."""
+    keys = _quoted(plan.partition_names)
+    return (
+        f"SELECT {keys}, groupArray(`lo`) AS `lo`, groupArray(`hi`) AS `hi`, groupArray(`ts`) AS `ts` "
+        f"FROM {plan.ranges} WHERE {where} GROUP BY {keys}"
+    )
+
+
+def covering(*, static: bool) -> str:
+    """The greatest stamp of the ranges `g` over a row `e`, 0: none; a static row goes with its whole partition."""
+    if static:
+        return "arrayMax(arrayMap((lo, ts) -> if(empty(lo), ts, 0), g.`lo`, g.`ts`))"
+    inside = "if(lo <= e.`r:ck` AND e.`r:ck` < hi, ts, 0)"
+    return f"arrayMax(arrayMap((lo, hi, ts) -> {inside}, g.`lo`, g.`hi`, g.`ts`))"
 
 
 def _floor(plan: TablePlan, *stamps: str) -> str:
@@ -193,7 +206,7 @@ def _columns(plan: TablePlan, own: Sequence[str], values: Sequence[ValueColumn])
     return list(dict.fromkeys([*plan.partition_names, *own, *parts]))
 
 
-def _same(plan: TablePlan, left: str, right: str) -> str:
+def same(plan: TablePlan, left: str, right: str) -> str:
     """Rows of one partition."""
     return " AND ".join(f"{_comparable(key, left)} = {_comparable(key, right)}" for key in plan.partition_key)
 

@@ -274,8 +274,8 @@ class PostgresSink:
             self._connection.close()
         self._connection = None
 
-    def purge(self, table: Table, retention: float) -> Purged:
-        """One pass in short transactions (`purge.py`)."""
+    def purge(self, table: Table, retention: float, *, optimize: bool = False) -> Purged:
+        """One pass in short transactions (`purge.py`). `optimize` is nothing here: autovacuum does it."""
         with translated(self._label, "purging"):
             return purge.purge(self._open(), self._plans[table], retention)
 
