@@ -16,6 +16,7 @@ from cdc_pipeline.embedded.clickhouse import EmbeddedClickHouse
 from cdc_pipeline.errors import LaneLost, OffsetConflict, PermanentSinkError, SinkError, TransientSinkError
 from cdc_pipeline.offsets import LaneState
 from cdc_pipeline.pipeline import LaneRunner
+from cdc_pipeline.project import Project
 from cdc_pipeline_tests.chaos.gate import Gate, State
 from cdc_pipeline_tests.chaos.lake import Lake, backup, query, run
 from cdc_pipeline_tests.chaos.proxy import Cut, TcpProxy
@@ -54,8 +55,8 @@ def test_down_at_the_start(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("mark", "every", "cut"),
     [
-        *((ROWS, 11, cut) for cut in (Cut.BEFORE, Cut.PART, Cut.REPLY)),
-        *((OFFSET, 2, cut) for cut in (Cut.BEFORE, Cut.REPLY, Cut.SENT, Cut.LATE)),
+        *((ROWS, 11, cut) for cut in (Cut.PART, Cut.REPLY)),
+        *((OFFSET, 2, cut) for cut in (Cut.BEFORE, Cut.REPLY, Cut.LATE)),
     ],
 )
 def test_cut_at_an_insert(lake: Lake, mark: bytes, every: int, cut: Cut) -> None:
@@ -100,30 +101,36 @@ def test_killed_in_the_middle(lake: Lake, tmp_path: Path) -> None:
         Lake(lake.site, lambda: replace(place, prefix="w_")).assert_exact(place)
 
 
+def ended(project: Project) -> SinkError:
+    """What a lane gave up with."""
+    with project, pytest.raises(SinkError) as caught:
+        drained(project)
+    return caught.value
+
+
 def test_read_only(lake: Lake) -> None:
     """Worth another try: operators switch it off again."""
     place = lake.make()
-    with lake.project(place, retry=FEW, settings={"readonly": "1"}) as project:
-        with pytest.raises(TransientSinkError, match=r"the server or this user is read only \(code 164\)"):
-            drained(project)
+    error = ended(lake.project(place, retry=FEW, settings={"readonly": "1"}))
+    assert type(error) is TransientSinkError
+    assert "the server or this user is read only (code 164)" in str(error)
     lake.assert_exact(place)
 
 
 def test_too_little_memory_for_anything(lake: Lake) -> None:
     """Tried again, then given up with its name."""
     tiny = {"max_memory_usage": "100000", "max_untracked_memory": "1"}
-    with lake.project(lake.make(), retry=FEW, settings=tiny) as project:
-        with pytest.raises(TransientSinkError, match="failed with code 241, MEMORY_LIMIT_EXCEEDED"):
-            drained(project)
+    error = ended(lake.project(lake.make(), retry=FEW, settings=tiny))
+    assert type(error) is TransientSinkError
+    assert "failed with code 241, MEMORY_LIMIT_EXCEEDED" in str(error)
 
 
 def test_a_wrong_password(lake: Lake) -> None:
     """Fails at once, and shows no password."""
     place = lake.make()
-    with lake.project(place, password="canary-of-a-password") as project:
-        with pytest.raises(PermanentSinkError) as caught:
-            drained(project)
-    assert str(caught.value) == (
+    error = ended(lake.project(place, password="canary-of-a-password"))
+    assert type(error) is PermanentSinkError
+    assert str(error) == (
         f"destination warehouse at 127.0.0.1:{place.port}: preparing tables failed: "
         "the user or the password is wrong (code 516)"
     )
@@ -141,9 +148,9 @@ def test_a_wrong_password(lake: Lake) -> None:
 def test_a_wrong_address(lake: Lake, dsn: str, kind: type[SinkError], said: str) -> None:
     """What may pass is tried again, what is configured wrongly is not."""
     place = lake.make()
-    with lake.project(place, retry=FEW, dsn=dsn.replace("PORT", str(place.port))) as project:
-        with pytest.raises(kind, match=f"preparing tables failed: {said}$"):
-            drained(project)
+    error = ended(lake.project(place, retry=FEW, dsn=dsn.replace("PORT", str(place.port))))
+    assert type(error) is kind
+    assert str(error).endswith(f"preparing tables failed: {said}")
 
 
 def test_a_row_that_the_server_refuses(lake: Lake) -> None:
