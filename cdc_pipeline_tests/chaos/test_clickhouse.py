@@ -40,8 +40,13 @@ def test_down_at_the_start(lake: Lake) -> None:
     place = lake.make()
     with Gate(place.host, place.port) as gate, structlog.testing.capture_logs() as logs:
         gate.set(State.CLOSED)
+
+        def come() -> None:
+            eventually(lambda: bool(logs))
+            gate.set(State.OPEN)
+
         with lake.project(place, gate.port) as project:
-            opener = threading.Thread(target=lambda: eventually(lambda: bool(logs)) and gate.set(State.OPEN))
+            opener = threading.Thread(target=come)
             opener.start()
             drained(project)
             opener.join(5)
