@@ -23,6 +23,9 @@ def backfill(
     destination: DestinationOption = None,
     shard: ShardOption = None,
     table: Annotated[list[str] | None, typer.Option(help="Only these tables, as keyspace.table.", metavar="T")] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Make the state of these tables again, where it was dropped by hand.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -32,6 +35,8 @@ def backfill(
     """
     if bool(segments) == every:
         raise ConfigurationError("expected the names of segments, or --all")
+    if anew and not (every and table):
+        raise ConfigurationError("expected --all and --table with --anew: a state that is made again holds nothing yet")
     out = output(as_json)
     started = time.monotonic()
     attention = False
@@ -41,6 +46,8 @@ def backfill(
             _known_tables(project, table)
             chosen = _chosen(runner, segments)
             try:
+                for name in (table or ()) if anew else ():
+                    runner.sink.forget(name)
                 with out.progress() as bar:
                     runner.backfill(bar.track(chosen, description=str(lane)), table or None)
             except SinkError as error:  # the other lanes are not its business

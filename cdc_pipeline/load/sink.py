@@ -92,6 +92,11 @@ class Sink(Protocol):
         """
         ...
 
+    def forget(self, table: str) -> None:
+        """Has the next `prepare` make a table (`keyspace.table`) anew where its state was dropped by hand, which it
+        else refuses to, for what was loaded is gone. A backfill of the whole archive follows. May be repeated."""
+        ...
+
     def claim(self, lane: Lane, run_id: str) -> LaneState:
         """Takes the lane by raising its epoch; an older writer loses at its next `apply`. May be repeated."""
         ...

@@ -44,7 +44,7 @@ def load_in_every_order(one: Recorded, rng: random.Random, orders: Sequence[str]
     return compared
 
 
-QUICK = ("crash-5.0", "counters-5.0", "shop-snappy-4.0")
+QUICK = ("crash-5.0", "counters-5.0")
 """What ClickHouse is asked for each time; the others by `make test-long`."""
 
 

@@ -7,7 +7,7 @@ an empty one that is NULL: that loses to any other written in the same microseco
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cdc_pipeline.load.clickhouse import names
 from cdc_pipeline.load.clickhouse.options import Cluster
@@ -51,20 +51,41 @@ def tables(plan: TablePlan) -> Iterator[tuple[str, Columns, tuple[str, ...]]]:
         yield plan.ranges, [*keys, *ranges], (*plan.partition_names, "lo", "hi")
 
 
-def create(table: str, columns: Columns, key: tuple[str, ...], cluster: Cluster | None = None) -> str:
-    """A table of the state."""
+def create(
+    table: str, columns: Columns, key: tuple[str, ...], cluster: Cluster | None = None, shard_by: Sequence[str] = ()
+) -> list[str]:
+    """A table of the state; where it is spread over shards, by whole partitions, the one that holds what a shard has,
+    and one over all of them."""
     listed = ", ".join(f"{names.quoted(name)} {sql}" for name, sql in columns)
     order = ", ".join(map(names.quoted, key))
-    return (
-        f"CREATE TABLE IF NOT EXISTS {table}{on(cluster)} ({listed}) "
+    held = physical(table, cluster)
+    statements = [
+        f"CREATE TABLE IF NOT EXISTS {held}{on(cluster)} ({listed}) "
         f"ENGINE = {engine('AggregatingMergeTree', cluster)} ORDER BY ({order}) SETTINGS allow_nullable_key = 1"
-    )
+    ]
+    if cluster is not None and cluster.distributed:
+        database, name = (part.strip("`") for part in held.split("`.`"))
+        places = ", ".join(map(names.literal, (cluster.name, database, name)))
+        shard = f"cityHash64({', '.join(map(names.quoted, shard_by))})"
+        spread = f"ENGINE = Distributed({places}, {shard})"
+        statements.append(f"CREATE TABLE IF NOT EXISTS {table}{on(cluster)} AS {held} {spread}")
+    return statements
 
 
-def add(table: str, columns: Columns, cluster: Cluster | None = None) -> str:
+def add(table: str, columns: Columns, cluster: Cluster | None = None) -> list[str]:
     """Columns that came later."""
     listed = ", ".join(f"ADD COLUMN IF NOT EXISTS {names.quoted(name)} {sql}" for name, sql in columns)
-    return f"ALTER TABLE {table}{on(cluster)} {listed}"
+    return [f"ALTER TABLE {one}{on(cluster)} {listed}" for one in dict.fromkeys((physical(table, cluster), table))]
+
+
+def drop(table: str, cluster: Cluster | None = None) -> list[str]:
+    """A table of the state, and all that it holds."""
+    return [f"DROP TABLE IF EXISTS {one}{on(cluster)}" for one in dict.fromkeys((table, physical(table, cluster)))]
+
+
+def physical(table: str, cluster: Cluster | None) -> str:
+    """The table, quoted, that holds the rows of one: itself, or what a shard has of it."""
+    return f"{table[:-1]}:local`" if cluster is not None and cluster.distributed else table
 
 
 def like(table: str, other: str, cluster: Cluster | None = None) -> str:

@@ -126,7 +126,7 @@ class _Encoder:
     def _simple(self, value: ValueColumn, kind: ValueType, rows: Rows, at: Longs) -> Columns:
         cells = rows.cells
         raw = taken(cells.value, at)
-        arrays, unfit = kind.keep(raw, self.plan.table.version)
+        arrays, unfit = kind.keep(raw, self.plan.rendering)
         self._unfit(value, unfit, cells.source[at])
         filled = _valid(raw) if kind.scalar.holds_empty else _filled(raw)
         parts = [pa.array(stamps(cells.ts[at])), pa.array(ranks(cells.x[at], filled)), *arrays]
@@ -149,7 +149,7 @@ class _Encoder:
         live = cells.x[at] != TOMBSTONE_X
         sorted_by, unfit = _paths(kind, path)
         self._unfit(value, unfit, cells.source[at])
-        arrays, unfit = kind.keep(path, raw, live, self.plan.table.version)
+        arrays, unfit = kind.keep(path, raw, live, self.plan.rendering)
         self._unfit(value, unfit, cells.source[at])
         filled = _filled(path if isinstance(value.column.type, SetType) else raw)
         parts = [pa.array(stamps(cells.ts[at])), pa.array(ranks(cells.x[at], filled)), *arrays]

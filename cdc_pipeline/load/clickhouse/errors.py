@@ -68,6 +68,7 @@ _CODES: dict[int, tuple[type[SinkError], str]] = {
 """What is decided otherwise than PERMANENT."""
 
 _PLAIN = {
+    60: "a table of the state is not there any more",
     164: "the server or this user is read only",
     192: "the user does not exist",
     193: "the password is wrong",

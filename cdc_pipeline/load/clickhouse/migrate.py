@@ -64,18 +64,19 @@ class Catalog:
                 self._connection.run(statement)
             self._held = None
 
-    def migrate(self, plan: TablePlan) -> None:
+    def migrate(self, destination: str, plan: TablePlan) -> None:
         """Makes or extends the state tables of a plan."""
         gone = self._gone(plan)
         if gone:
             raise PermanentSinkError(
-                f"expected the state table {gone[0]}, found none: it was dropped by hand; what it held is in the "
-                f"archive alone: `cdc-pipeline forget {plan.table.full_name}` and a backfill load the table again"
+                f"destination {destination}: expected the state table {gone[0]}, found none: it was dropped by hand, "
+                f"and what it held is in the archive alone: cdc-pipeline backfill --all --anew --destination "
+                f"{destination} --table {plan.table.full_name} makes and loads it again"
             )
         for table, columns, key in ddl.tables(plan):
             held = self.held.get(_unquoted(table, plan))
             if held is None:
-                self._connection.run(ddl.create(table, columns, key, self._options.cluster))
+                self._run(ddl.create(table, columns, key, self._options.cluster, plan.partition_names))
                 self._held = None
                 continue
             missing = [(name, sql) for name, sql in columns if name not in held]
@@ -88,8 +89,14 @@ class Catalog:
                         where=table,
                     )
             if missing:
-                self._connection.run(ddl.add(table, missing, self._options.cluster))
+                self._run(ddl.add(table, missing, self._options.cluster))
                 self._held = None
+
+    def forget(self, keyspace: str, table: str) -> None:
+        """Takes a name out of the tables that were made."""
+        where = f"keyspace_name = {names.literal(keyspace)} AND table_name = {names.literal(table)}"
+        ours, on = shared.named(self._options, shared.TABLES), ddl.on(self._options.cluster)
+        self._connection.run(f"ALTER TABLE {ours}{on} DELETE WHERE {where} SETTINGS mutations_sync = 2")
 
     def check_masks(self, destination: str, plan: TablePlan, masks: TableMasks) -> None:
         """Remembers how the columns of a new table are masked, and refuses to mask those of a known one otherwise."""
@@ -168,8 +175,12 @@ class Catalog:
         for inner in view.views(plan)[:-1]:
             self._connection.run(f"DROP VIEW IF EXISTS {inner.quoted}{on}")
         for table, _, _ in ddl.tables(plan):
-            self._connection.run(f"DROP TABLE IF EXISTS {table}{on}")
+            self._run(ddl.drop(table, self._options.cluster))
         self._held = None
+
+    def _run(self, statements: Sequence[str]) -> None:
+        for statement in statements:
+            self._connection.run(statement)
 
     def _registered(self, table: Table) -> Sequence[Sequence[Any]]:
         query = _REGISTERED.format(table=shared.named(self._options, shared.TABLES))

@@ -6,6 +6,8 @@ import hashlib
 
 from cdc_pipeline.schema import Table
 
+_TAKEN = frozenset({"system", "default", "information_schema", "_temporary_and_external_tables"})
+
 _LONGEST = 120
 """Letters of a state table's name; the name of its file may have 255 bytes, with three for each odd letter."""
 
@@ -18,6 +20,12 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """A string."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def database(keyspace: str, prefix: str, state_database: str) -> str:
+    """The database that a keyspace becomes, not quoted: its own name, but where that is the server's or ours."""
+    name = prefix + keyspace
+    return f"ks_{name}" if name.lower() in _TAKEN or name == state_database else name
 
 
 def state_table(table: Table, part: str = "") -> str:

@@ -10,8 +10,8 @@ from cdc_pipeline.schema import TableFilter
 
 @dataclass(frozen=True)
 class Cluster:
-    """How tables are made on a cluster: `ON CLUSTER name`; `replicated` tables at `path` for `replica`, with the macros
-    of the servers; `distributed` adds a `Distributed` table, sharded by the partition key, that views read."""
+    """How tables are made on a cluster: all DDL goes `ON CLUSTER name`. `replicated` tables keep their log at `path`
+    for `replica`, macros of the servers; `distributed` spreads partitions over shards, behind a `Distributed` table."""
 
     name: str
     replicated: bool = True

@@ -89,8 +89,9 @@ class ValueColumn:
 class TablePlan:
     """A table's shape in ClickHouse. `excluded` names columns that the masking policy does not load.
 
-    `fast`: users see a row by its last write, without a look at every cell. `kept` are dropped columns that users go
-    on to see. `state_database` and `prefix` as in `ClickHouseOptions`.
+    `rendering` is the version of the state whose user types values are shown with. `fast`: users see a row by its last
+    write, without a look at every cell. `kept` are dropped columns that users go on to see. `state_database` and
+    `prefix` as in `ClickHouseOptions`.
     """
 
     table: Table
@@ -105,6 +106,7 @@ class TablePlan:
     fast: bool = False
     state_database: str = "cdc"
     prefix: str = ""
+    rendering: int = 0
 
     def _state(self, part: str = "") -> str:
         return f"{names.quoted(self.state_database)}.{names.quoted(names.state_table(self.table, part))}"
@@ -127,7 +129,7 @@ class TablePlan:
     @property
     def database(self) -> str:
         """The database that users read, not quoted."""
-        return self.prefix + self.table.keyspace
+        return names.database(self.table.keyspace, self.prefix, self.state_database)
 
     @property
     def public(self) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from cdc_pipeline.load.clickhouse.ddl import engine, on
 from cdc_pipeline.load.clickhouse.names import quoted
-from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
+from cdc_pipeline.load.clickhouse.options import ClickHouseOptions, Cluster
 
 OFFSETS, TRUNCATIONS, LETTERS = "cdc_offsets", "cdc_truncations", "dead_letters"
 TABLES, MASKS = "cdc_tables", "mask_keys"
@@ -61,7 +62,7 @@ _TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 def statements(options: ClickHouseOptions) -> Iterator[str]:
     """The database of the state and its tables; each may be repeated."""
-    cluster = options.cluster
+    cluster = whole(options.cluster)
     yield f"CREATE DATABASE IF NOT EXISTS {quoted(options.state_database)}{on(cluster)}"
     for name, (kind, columns, key) in _TABLES.items():
         arguments = ("version",) if kind == "ReplacingMergeTree" else ()
@@ -69,6 +70,11 @@ def statements(options: ClickHouseOptions) -> Iterator[str]:
             f"CREATE TABLE IF NOT EXISTS {named(options, name)}{on(cluster)} ({columns}) "
             f"ENGINE = {engine(kind, cluster, *arguments)} ORDER BY ({', '.join(key)})"
         )
+
+
+def whole(cluster: Cluster | None) -> Cluster | None:
+    """A cluster all of whose servers are replicas of one: a lane has one offset, however its rows are spread."""
+    return dataclasses.replace(cluster, path=cluster.path.replace("{shard}", "all")) if cluster is not None else None
 
 
 def named(options: ClickHouseOptions, table: str) -> str:

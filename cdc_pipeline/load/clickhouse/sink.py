@@ -26,6 +26,7 @@ from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.offsets import Offsets
 from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.load.clickhouse.plan import TablePlan, make_plan
+from cdc_pipeline.load.clickhouse.rerender import rerender, shown_as
 from cdc_pipeline.load.parity import Parity, TruthRow
 from cdc_pipeline.load.refusals import masked_counter
 from cdc_pipeline.load.sink import ColumnSummary, Encoded, Purged, TableSummary, Truncation
@@ -79,7 +80,12 @@ class ClickHouseSink:
             )
             for column in table.columns
         )
-        statements = [ddl.create(name, listed, key, self._chosen.cluster) for name, listed, key in ddl.tables(plan)]
+        cluster = self._chosen.cluster
+        statements = [
+            statement
+            for name, listed, key in ddl.tables(plan)
+            for statement in ddl.create(name, listed, key, cluster, plan.partition_names)
+        ]
         shown = dataclasses.replace(plan, kept=())  # which of them were loaded only the server knows
         statements += [one.create("", ddl.on(self._chosen.cluster)) for one in view.views(shown)]
         return TableSummary(table.full_name, plan.public, columns, tuple(statements), plan.warnings)
@@ -96,6 +102,7 @@ class ClickHouseSink:
             fast=self._chosen.is_fast(table.full_name),
             state_database=self._chosen.state_database,
             prefix=self._chosen.prefix,
+            rendering=table.version,
         )
 
     def prepare(self, tables: Sequence[tuple[Table, TableMasks]]) -> None:
@@ -107,11 +114,29 @@ class ClickHouseSink:
                 self._merged = canary.merges_finally(self._connection, self._chosen, str(self._address))
             for table, masks in tables:
                 plan = self.table_plan(table, masks)
-                catalog.migrate(plan)
+                catalog.migrate(self.name, plan)
                 catalog.check_masks(self.name, plan, masks)
                 plan = dataclasses.replace(plan, kept=catalog.kept(plan))
                 catalog.publish(plan, merged=self._merged)
-                self._plans[table] = plan
+                self._renew(plan)
+
+    def forget(self, table: str) -> None:
+        """Takes a table out of those that are known to have been made."""
+        with translated(self._label, "forgetting a table"):
+            catalog = Catalog(self._connection, self._chosen)
+            catalog.begin()
+            catalog.forget(*table.split(".", 1))
+
+    def _renew(self, plan: TablePlan) -> None:
+        """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
+        states = [one for one in self._plans.values() if one.table.id == plan.table.id]
+        newest = max([*states, plan], key=lambda one: one.table.version)
+        self._plans[plan.table] = shown_as(plan, newest)
+        if newest is plan:
+            for old in states:
+                rerender(self._connection, old, plan)
+                if old.table != plan.table:
+                    self._plans[old.table] = shown_as(old, plan)
 
     # --- the lane ----------------------------------------------------------------------------------------------
 

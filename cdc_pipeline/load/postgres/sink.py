@@ -149,6 +149,9 @@ class PostgresSink:
         ).fetchall()
         masking.check(self.name, table.full_name, now, found)
 
+    def forget(self, table: str) -> None:
+        """Nothing: what is missing is made anew at every start."""
+
     # --- the lane ----------------------------------------------------------------------------------------------
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:

@@ -122,6 +122,26 @@ class ClickHouseDestination(Destination):
         return loaded
 
 
+def state_of(place: ChDatabase) -> dict[str, list[str]]:
+    """Every merged row of every state table of a place, and of its dead letters, as text."""
+    hidden = ", ".join(f"'{name}'" for name in (*_BY_THE_WAY, "said", "failed_at"))
+    found = {}
+    with closing(place.client()) as client:
+        names = client.query(
+            f"SELECT name FROM system.tables WHERE database = '{place.prefix}cdc' AND engine LIKE '%MergeTree' "
+            "AND name NOT IN ('cdc_offsets', 'cdc_tables', 'mask_keys') ORDER BY name"
+        ).result_rows
+        for (name,) in names:
+            listed = client.query(
+                f"SELECT arrayStringConcat(groupArray(concat('`', name, '`')), ', ') FROM system.columns "
+                f"WHERE database = '{place.prefix}cdc' AND table = '{name}' AND name NOT IN ({hidden})"
+            ).result_rows[0][0]
+            query = f"SELECT {listed} FROM `{place.prefix}cdc`.`{name}` FINAL"
+            rows = client.query(f"SELECT toString(tuple(s.*)) FROM ({query}) AS s ORDER BY 1").result_rows
+            found[name] = [text for (text,) in rows]
+    return found
+
+
 def again(table: Table) -> Table:
     """A table of the same shape, with a name and an id of its own."""
     unique = uuid.uuid1()

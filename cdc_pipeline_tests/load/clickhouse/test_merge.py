@@ -59,11 +59,15 @@ def loaded(one_place: ChDatabase) -> Make:
 def deliver(
     destination: ClickHouseDestination, of: Table, delivered: Sequence[Sequence[Change] | int], merges: str
 ) -> list[Change]:
-    """Loads, with the server merging as it is told; returns the changes that were not parked."""
+    """Loads, every other batch with its rows merged here, the server merging as it is told; returns the changes that
+    were not parked."""
     if merges != "as it likes":
         destination.stop_merges(of)
     found: list[Change] = []
-    for number, one in enumerate(delivered):
+    takes = destination.sink._apart.takes  # type: ignore[attr-defined]
+    for number, one in enumerate(delivered, len(delivered)):
+        apart = number % 2 == 0
+        destination.sink._apart.takes = lambda plan, apart=apart: takes(plan) and apart  # type: ignore[attr-defined]
         found += destination.deliver(of, [one])
         if merges == "now and then" and number % 2:
             destination.merge(of)
