@@ -45,8 +45,8 @@ class Connection:
             silent.addHandler(logging.NullHandler())  # else it writes to stderr what we say ourselves
 
     def run(self, statement: str) -> None:
-        """A statement without rows."""
-        self._open().command(statement)
+        """A statement without rows; that of the view of a wide table is long."""
+        self._open().command(statement, settings={"max_query_size": str(64 << 20)})
 
     def insert_from(self, statement: str) -> None:
         """An `INSERT … SELECT`."""

@@ -8,6 +8,8 @@ from cdc_pipeline.schema import Table
 
 _TAKEN = frozenset({"system", "default", "information_schema", "_temporary_and_external_tables"})
 
+_LONGEST_FILE = 200
+
 _LONGEST = 120
 """Letters of a state table's name; the name of its file may have 255 bytes, with three for each odd letter."""
 
@@ -20,6 +22,14 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """A string."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def too_long(database: str, table: str) -> str | None:
+    """Why a server would not take the name of a view: a file has it, its database's and an id in its name."""
+    size = sum(1 if letter.isalnum() or letter == "_" else 3 for letter in database + table)
+    if size <= _LONGEST_FILE:
+        return None
+    return f"a ClickHouse database and table have {_LONGEST_FILE} letters at most between them, its names have {size}"
 
 
 def database(keyspace: str, prefix: str, state_database: str) -> str:

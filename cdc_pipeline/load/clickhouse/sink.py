@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from cdc_pipeline.change import Position
 from cdc_pipeline.dlq import DeadLetterCount, DeadLetterEvent
 from cdc_pipeline.errors import ConfigurationError, RowsRefused
-from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, parity, purge, shared, view
+from cdc_pipeline.load.clickhouse import canary, ddl, dead_letters, names, parity, purge, shared, view
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.apart import Apart
 from cdc_pipeline.load.clickhouse.connection import Connection
@@ -69,6 +69,9 @@ class ClickHouseSink:
         if reason is not None:
             return TableSummary(table.full_name, "", (), refusal=reason)
         plan = self.table_plan(table, masks)
+        reason = names.too_long(plan.database, table.name)
+        if reason is not None:
+            return TableSummary(table.full_name, "", (), refusal=reason)
         by_name = {planned.column.name: planned for planned in plan.columns}
         columns = tuple(
             ColumnSummary(

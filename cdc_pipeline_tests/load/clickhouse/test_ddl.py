@@ -27,6 +27,15 @@ def test_keyspaces_with_a_name_of_the_server_s() -> None:
     assert names.database("default", "my_", "cdc") == "my_default"
 
 
+def test_names_that_are_too_long() -> None:
+    """A table whose view no server would take is refused in the plan."""
+    for letters, refused in ((190, False), (222, True)):
+        long = table("t" * letters)
+        masks = TableMasks(MaskingPolicy(MaskingRules(pii_fields=(), phi_fields=()), None), long)
+        refusal = ClickHouseSink("lake", Address("nowhere", 1)).summary(long, masks).refusal
+        assert (refusal is not None) == refused
+
+
 def test_replicated() -> None:
     """Every statement goes to the cluster, every table is replicated at the servers' own macros."""
     statements = ddl(Cluster("prod"))
