@@ -35,11 +35,12 @@ def backfill(
     """
     if bool(segments) == every:
         raise ConfigurationError("expected the names of segments, or --all")
-    if anew and not (every and table):
-        raise ConfigurationError("expected --all and --table with --anew: a state that is made again holds nothing yet")
+    if anew and not (every and table and destination and shard is None):
+        wanted = "expected --all, --destination and --table, and no --shard, with --anew"
+        raise ConfigurationError(f"{wanted}: a state that is made again holds nothing yet")
     out = output(as_json)
     started = time.monotonic()
-    attention = False
+    attention = failed = False
     with Project.load(config_path(config)) as project:
         for lane in project.lanes(destination, shard):
             runner = project.lane(lane)
@@ -51,10 +52,12 @@ def backfill(
                 with out.progress() as bar:
                     runner.backfill(bar.track(chosen, description=str(lane)), table or None)
             except SinkError as error:  # the other lanes are not its business
-                attention = True
+                attention = failed = True
                 out.error(str(error))
             show_result(out, project, runner, time.monotonic() - started)
             attention |= runner.result.needs_attention
+        for name in (table or ()) if anew and not failed else ():
+            runner.sink.remember(name)
     return int(attention)
 
 

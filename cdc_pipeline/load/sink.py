@@ -94,7 +94,12 @@ class Sink(Protocol):
 
     def forget(self, table: str) -> None:
         """Has the next `prepare` make a table (`keyspace.table`) anew where its state was dropped by hand, which it
-        else refuses to, for what was loaded is gone. A backfill of the whole archive follows. May be repeated."""
+        else refuses to, for what was loaded is gone. Other sinks refuse the table until `remember`, behind a backfill
+        of the whole archive. May be repeated."""
+        ...
+
+    def remember(self, table: str) -> None:
+        """The table that was forgotten is whole again. May be repeated."""
         ...
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:

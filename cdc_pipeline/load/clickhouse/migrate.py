@@ -11,7 +11,9 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +32,8 @@ _COLUMNS = "SELECT table, name, type FROM system.columns WHERE database = {datab
 _VIEW = "SELECT comment FROM system.tables WHERE database = {database:String} AND name = {name:String}"
 _REGISTERED = """
 SELECT table_id, tupleElement(shown, 'version') AS version, tupleElement(shown, 'view') AS text, dropped
-FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}})
+FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}}
+  AND table_id != toUUID('{mark}'))
 ORDER BY created DESC, registered DESC, table_id DESC
 """
 _MASKS = """
@@ -38,6 +41,9 @@ SELECT column_name, (tupleElement(how, 'decision'), tupleElement(how, 'fingerpri
 FROM (SELECT * FROM {table} FINAL WHERE keyspace_name = {{keyspace:String}} AND table_name = {{name:String}})
 """
 _SETTLES = 10
+
+_MARK = uuid.UUID(int=0)
+"""The table id under which `cdc_tables` says that a table is being loaded again: no lane goes on before it is whole."""
 
 
 class Catalog:
@@ -64,14 +70,20 @@ class Catalog:
                 self._connection.run(statement)
             self._held = None
 
-    def migrate(self, destination: str, plan: TablePlan) -> None:
-        """Makes or extends the state tables of a plan."""
+    def migrate(self, destination: str, plan: TablePlan, anew: Collection[str] = ()) -> None:
+        """Makes or extends the state tables of a plan; those that are loaded again only for whom they are `anew`."""
+        name = plan.table.full_name
+        again = f"cdc-pipeline backfill --all --anew --destination {destination} --table {name}"
+        if name in self.marked - set(anew):
+            raise PermanentSinkError(
+                f"destination {destination}: expected table {name} whole, found it being loaded again: let {again} "
+                "end, or run it once more"
+            )
         gone = self._gone(plan)
         if gone:
             raise PermanentSinkError(
                 f"destination {destination}: expected the state table {gone[0]}, found none: it was dropped by hand, "
-                f"and what it held is in the archive alone: cdc-pipeline backfill --all --anew --destination "
-                f"{destination} --table {plan.table.full_name} makes and loads it again"
+                f"and what it held is in the archive alone: {again} makes and loads it again"
             )
         for table, columns, key in ddl.tables(plan):
             held = self.held.get(_unquoted(table, plan))
@@ -92,10 +104,30 @@ class Catalog:
                 self._run(ddl.add(table, missing, self._options.cluster))
                 self._held = None
 
-    def forget(self, keyspace: str, table: str) -> None:
-        """Takes a name out of the tables that were made."""
-        where = f"keyspace_name = {names.literal(keyspace)} AND table_name = {names.literal(table)}"
+    @cached_property
+    def marked(self) -> set[str]:
+        """The tables that are being loaded again."""
+        ours = shared.named(self._options, shared.TABLES)
+        rows = self._connection.rows(f"SELECT keyspace_name, table_name FROM {ours} WHERE table_id = toUUID('{_MARK}')")
+        return {f"{keyspace}.{table}" for keyspace, table in rows}
+
+    def forget(self, table: str) -> None:
+        """Marks a table (`keyspace.table`) as being loaded again, and takes it out of those that were made."""
+        keyspace, name = table.split(".", 1)
+        marked = Table(keyspace, name, _MARK, ())
+        self._register(marked, 0, 0, "", dropped=0)
+        ours = shared.named(self._options, shared.TABLES)
+        dropped = f"SELECT table_id FROM {ours} WHERE dropped = 1"
+        self._delete(table, f"table_id != toUUID('{_MARK}') AND table_id NOT IN ({dropped})")
+
+    def remember(self, table: str) -> None:
+        """Takes the mark away: the table is whole."""
+        self._delete(table, f"table_id = toUUID('{_MARK}')")
+
+    def _delete(self, table: str, which: str) -> None:
+        keyspace, name = map(names.literal, table.split(".", 1))
         ours, on = shared.named(self._options, shared.TABLES), ddl.on(self._options.cluster)
+        where = f"keyspace_name = {keyspace} AND table_name = {name} AND {which}"
         self._connection.run(f"ALTER TABLE {ours}{on} DELETE WHERE {where} SETTINGS mutations_sync = 2")
 
     def check_masks(self, destination: str, plan: TablePlan, masks: TableMasks) -> None:
@@ -103,9 +135,8 @@ class Catalog:
         table = plan.table
         keys = (*plan.partition_key, *plan.clustering)
         now = masking.decided(masks, {f"{key.place} of {plan.state}": key.column.name for key in keys})
-        asked = {"keyspace": table.keyspace, "name": table.name}
         ours = shared.named(self._options, shared.MASKS)
-        known = [(name, *how) for name, how in self._connection.rows(_MASKS.format(table=ours), asked)]
+        known = self._masks(table)
         masking.check(destination, table.full_name, now, known)
         new = {name: how for name, how in now.items() if name not in {one[0] for one in known}}
         if new:
@@ -116,6 +147,12 @@ class Catalog:
                 "how": [{"decision": decision, "fingerprint": fingerprint} for decision, fingerprint in new.values()],
             }
             self._connection.insert(ours, pa.table(rows))
+            masking.check(destination, table.full_name, now, self._masks(table))  # another may have been as quick
+
+    def _masks(self, table: Table) -> list[tuple[str, str, str]]:
+        query = _MASKS.format(table=shared.named(self._options, shared.MASKS))
+        rows = self._connection.rows(query, {"keyspace": table.keyspace, "name": table.name})
+        return [(name, *how) for name, how in rows]
 
     def _gone(self, plan: TablePlan) -> list[str]:
         """State tables that were there when the table was registered."""
@@ -123,7 +160,9 @@ class Catalog:
         if not known:
             return []
         self._held = None  # another may have made and registered them since we looked
-        missing = (table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) not in self.held)
+        cluster = self._options.cluster
+        held = ":local" if cluster is not None and cluster.distributed else ""
+        missing = (table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) + held not in self.held)
         return [table for table in missing if table in known[0][2]][:1]  # the view that was made names those there were
 
     def kept(self, plan: TablePlan) -> tuple[ValueColumn, ...]:
@@ -184,7 +223,7 @@ class Catalog:
             self._connection.run(statement)
 
     def _registered(self, table: Table) -> Sequence[Sequence[Any]]:
-        query = _REGISTERED.format(table=shared.named(self._options, shared.TABLES))
+        query = _REGISTERED.format(table=shared.named(self._options, shared.TABLES), mark=_MARK)
         return self._connection.rows(query, {"keyspace": table.keyspace, "name": table.name})
 
     def _register(self, table: Table, created: int, version: int, text: str, *, dropped: int) -> None:

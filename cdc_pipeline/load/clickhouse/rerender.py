@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from cdc_pipeline.load.arrays import Unfit
+from cdc_pipeline.load.clickhouse import ddl, view
 from cdc_pipeline.load.clickhouse.connection import Connection
-from cdc_pipeline.load.clickhouse.ddl import APPLIED, TOMBSTONE
+from cdc_pipeline.load.clickhouse.ddl import APPLIED, DELETED, TOMBSTONE
 from cdc_pipeline.load.clickhouse.names import quoted
 from cdc_pipeline.load.clickhouse.plan import CLUSTERING, TablePlan, ValueColumn
 from cdc_pipeline.load.clickhouse.types import CellsType, ValueType, holds_user_type
@@ -44,7 +45,7 @@ def shown_as(plan: TablePlan, newest: TablePlan) -> TablePlan:
     )
 
 
-def rerender(connection: Connection, old: TablePlan, new: TablePlan) -> None:
+def rerender(connection: Connection, old: TablePlan, new: TablePlan, *, merged: bool) -> None:
     """Renders again what two states of one table show differently. May be repeated."""
     for table, before, after in (
         (new.state, old.regular, new.regular),
@@ -58,24 +59,34 @@ def rerender(connection: Connection, old: TablePlan, new: TablePlan) -> None:
             if isinstance(value.column.type, SetType) and value.column.type.multi_cell:
                 continue
             if holds_user_type(value.column.type):
-                _column(connection, new, table, was, value)
+                _column(connection, new, table, was, value, merged)
 
 
-def _column(connection: Connection, plan: TablePlan, table: str, was: ValueColumn, value: ValueColumn) -> None:
-    """The cells of one column, by a table that says how each distinct one is shown now."""
+def _column(
+    connection: Connection, plan: TablePlan, table: str, was: ValueColumn, value: ValueColumn, merged: bool
+) -> None:
+    """The cells of one column, by a table that says how each distinct one is shown now.
+
+    Cells that something hides are left: what hides them may be purged while they are written again.
+    """
     static = table == plan.static_state
     keys = [name for key in plan.partition_key for name in {key.place: 0, key.index_name: 0}]
     keys += [] if static else [*(key.place for key in plan.clustering), *([CLUSTERING] if plan.has_clustering else [])]
-    listed = ", ".join(map(quoted, [*keys, APPLIED]))
-    cells = quoted(value.part("v"))
-    whole = f"SELECT {listed}, {cells} AS cell, '' AS path FROM {table} FINAL"
+    parts = [name for name, _ in ddl.value_parts(value)]
+    columns = [*keys, APPLIED, DELETED, *parts]
+    key = plan.partition_names if static else plan.row_key
+    rows = view.merged_rows(plan, table, key, columns, merged)
+    listed, cells = ", ".join(map(quoted, [*keys, APPLIED])), quoted(value.part("v"))
+    floored = view.floored(plan, rows, columns, static=static)
+    whole = f"SELECT {listed}, {cells} AS cell, '' AS path, f AS lowest FROM ({floored})"
     if isinstance(value.type, CellsType):
-        rows = whole.replace("AS cell", "AS cells")
-        each = f"arrayJoin(arrayZip(mapKeys(cells), mapValues(cells))) AS each FROM ({rows})"
-        whole = f"SELECT {listed}, tupleElement(each, 2) AS cell, tupleElement(each, 1) AS path FROM (SELECT *, {each})"
+        lowest = f"greatest(f, {quoted(value.part('d'))})"
+        each = f"arrayJoin(arrayZip(mapKeys({cells}), mapValues({cells}))) AS each, {lowest} AS lowest FROM ({floored})"
+        parts_of = "tupleElement(each, 2) AS cell, tupleElement(each, 1) AS path, lowest"
+        whole = f"SELECT {listed}, {parts_of} FROM (SELECT *, {each})"
     by_path = "path" if isinstance(value.column.type, UserType) and isinstance(value.type, CellsType) else "''"
     b, v, w, x = (f"tupleElement(cell, '{name}')" for name in "bvwx")
-    found = f"FROM ({whole}) WHERE {w} > 0 AND {x} < {TOMBSTONE} AND {v} != ''"
+    found = f"FROM ({whole}) WHERE {w} > lowest AND {x} < {TOMBSTONE} AND {v} != ''"
     made = f"{quoted(plan.state_database)}.{quoted(f'shown_{uuid.uuid4().hex}')}"
     connection.run(f"CREATE TABLE {made} (b String, old String, at String, shown String) ENGINE = Memory")
     try:
@@ -83,7 +94,7 @@ def _column(connection: Connection, plan: TablePlan, table: str, was: ValueColum
         _fill(connection, made, distinct, _renderer(was, value))
         renewed = f"CAST(({w}, {x}, {b}, {plan.table.version}, n.shown), {_cell_of(value)})"
         sent = renewed if isinstance(value.type, ValueType) else f"map(path, {renewed})"
-        connection.run(
+        connection.insert_from(
             f"INSERT INTO {table} ({listed}, {cells}) SELECT {listed}, {sent} FROM "
             f"(SELECT *, {b} AS kb, {v} AS kv, {by_path} AS kp {found}) AS o "
             f"JOIN {made} AS n ON o.kb = n.b AND o.kv = n.old AND o.kp = n.at"

@@ -74,7 +74,10 @@ def statements(options: ClickHouseOptions) -> Iterator[str]:
 
 def whole(cluster: Cluster | None) -> Cluster | None:
     """A cluster all of whose servers are replicas of one: a lane has one offset, however its rows are spread."""
-    return dataclasses.replace(cluster, path=cluster.path.replace("{shard}", "all")) if cluster is not None else None
+    if cluster is None or "{shard}" not in cluster.path:
+        return cluster
+    path = cluster.path.replace("{shard}", "all")
+    return dataclasses.replace(cluster, path=path, replica="{shard}-" + cluster.replica)
 
 
 def named(options: ClickHouseOptions, table: str) -> str:

@@ -60,6 +60,7 @@ class ClickHouseSink:
         self._plans: dict[Table, TablePlan] = {}
         self._merged = True
         self._apart = Apart()
+        self._anew: set[str] = set()
 
     # --- planning ----------------------------------------------------------------------------------------------
 
@@ -117,18 +118,25 @@ class ClickHouseSink:
                 self._merged = canary.merges_finally(self._connection, self._chosen, str(self._address))
             for table, masks in tables:
                 plan = self.table_plan(table, masks)
-                catalog.migrate(self.name, plan)
+                catalog.migrate(self.name, plan, self._anew)
                 catalog.check_masks(self.name, plan, masks)
                 plan = dataclasses.replace(plan, kept=catalog.kept(plan))
                 catalog.publish(plan, merged=self._merged)
                 self._renew(plan)
 
     def forget(self, table: str) -> None:
-        """Takes a table out of those that are known to have been made."""
+        """Marks a table as being loaded again, by this sink."""
+        self._anew.add(table)
         with translated(self._label, "forgetting a table"):
             catalog = Catalog(self._connection, self._chosen)
             catalog.begin()
-            catalog.forget(*table.split(".", 1))
+            catalog.forget(table)
+
+    def remember(self, table: str) -> None:
+        """Takes the mark away."""
+        self._anew.discard(table)
+        with translated(self._label, "remembering a table"):
+            Catalog(self._connection, self._chosen).remember(table)
 
     def _renew(self, plan: TablePlan) -> None:
         """Adds a plan; of the states of one table that are loaded here, all show values as the newest does."""
@@ -137,7 +145,7 @@ class ClickHouseSink:
         self._plans[plan.table] = shown_as(plan, newest)
         if newest is plan:
             for old in states:
-                rerender(self._connection, old, plan)
+                rerender(self._connection, old, plan, merged=self._merged)
                 if old.table != plan.table:
                     self._plans[old.table] = shown_as(old, plan)
 
@@ -272,8 +280,14 @@ class ClickHouseSink:
         self._connection.close()
 
     def purge(self, table: Table, retention: float, *, optimize: bool = False) -> Purged:
-        """One pass (`purge.py`)."""
+        """One pass (`purge.py`). `ConfigurationError` where rows are spread over shards."""
         plan, cluster = self._plans[table], self._chosen.cluster
+        if cluster is not None and cluster.distributed:
+            raise ConfigurationError(
+                "expected a destination that is not spread over shards: a purge of one is not built yet",
+                where=f"destination {self.name}",
+                key="cluster.distributed",
+            )
         with translated(self._label, "purging"):
             done = purge.purge(self._connection, plan, retention, cluster, merged=self._merged)
             if optimize:

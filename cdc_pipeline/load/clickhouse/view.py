@@ -140,16 +140,16 @@ def _rows(plan: TablePlan, merged: bool) -> str:
     keys = [key.place for key in (*plan.partition_key, *plan.clustering)]
     columns = _columns(plan, [*keys, *stamps], plan.shown(plan.regular))
     if not plan.has_clustering:
-        source = _merged(plan, plan.state, plan.row_key, columns, merged)
+        source = merged_rows(plan, plan.state, plan.row_key, columns, merged)
         return f"SELECT *, {_floor(plan, quoted(DELETED))} AS f FROM ({source})"
-    source = _merged(plan, plan.state, plan.row_key, [*columns, CLUSTERING], merged)
+    source = merged_rows(plan, plan.state, plan.row_key, [*columns, CLUSTERING], merged)
     return floored(plan, source, columns, static=False)
 
 
 def _statics(plan: TablePlan, merged: bool) -> str:
     """Merged static rows with their `f`; of ranges only a deletion of the whole partition covers them."""
     columns = _columns(plan, [*(key.place for key in plan.partition_key), DELETED], plan.shown(plan.static))
-    source = _merged(plan, plan.static_state, plan.partition_names, columns, merged)
+    source = merged_rows(plan, plan.static_state, plan.partition_names, columns, merged)
     return floored(plan, source, columns, static=True)
 
 
@@ -187,7 +187,7 @@ def _floor(plan: TablePlan, *stamps: str) -> str:
     return f"greatest({', '.join([*stamps, gone])})"
 
 
-def _merged(plan: TablePlan, table: str, key: Sequence[str], columns: Sequence[str], merged: bool) -> str:
+def merged_rows(plan: TablePlan, table: str, key: Sequence[str], columns: Sequence[str], merged: bool) -> str:
     """The rows of a state table, one for each key."""
     if merged:
         return f"SELECT {_quoted(columns)} FROM {table} FINAL"

@@ -152,6 +152,9 @@ class PostgresSink:
     def forget(self, table: str) -> None:
         """Nothing: what is missing is made anew at every start."""
 
+    def remember(self, table: str) -> None:
+        """Nothing."""
+
     # --- the lane ----------------------------------------------------------------------------------------------
 
     def claim(self, lane: Lane, run_id: str) -> LaneState:

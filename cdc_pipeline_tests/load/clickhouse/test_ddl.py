@@ -69,5 +69,8 @@ def test_offsets_are_one_for_all_shards() -> None:
     """Every server of the cluster is a replica of what all lanes share."""
     statements = list(shared.statements(ClickHouseOptions(cluster=Cluster("prod", distributed=True))))
     offsets = next(one for one in statements if "cdc_offsets" in one)
-    assert "ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/{table}', '{replica}', version)" in offsets
+    assert (
+        "ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/{table}', '{shard}-{replica}', version)"
+        in offsets
+    )
     assert all(" ON CLUSTER `prod`" in one for one in statements)

@@ -23,6 +23,13 @@ def test_a_state_table_that_was_dropped(ch_database: ChDatabase) -> None:
             destination.prepare()
         destination.sink.forget("ks.users")
         destination.prepare()
+        with ClickHouseDestination("", (USERS,), place=ch_database) as another:
+            with pytest.raises(
+                PermanentSinkError, match=r"expected table ks\.users whole, found it being loaded again"
+            ):
+                another.prepare()
+            destination.sink.remember("ks.users")
+            another.prepare()
         destination.load(user(1, "x"), user(2, "y"))
         assert destination.query("SELECT * FROM {p}ks.users ORDER BY id") == [(1, "x"), (2, "y")]
 
