@@ -112,7 +112,7 @@ def loaded_equals_select(node: LiveNode, this: Round, folder: Path, make_databas
     forward, elsewhere = make_database(), make_database()
     with project("forward", forward) as one, project("shuffled", elsewhere) as other:
         runner = drained(one)
-        shuffled(other, [runner], rng, 3)
+        shuffled(other, [runner], rng, times=3)
         assert not runner.result.parked_by_table
         compared, sinks = 0, (one.sink("warehouse"), other.sink("warehouse"))
         loaded = {table.id: masks for table, masks in runner.loaded}
