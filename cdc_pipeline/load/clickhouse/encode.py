@@ -15,9 +15,10 @@ from cdc_pipeline.load.arrays import content
 from cdc_pipeline.load.clickhouse.ddl import DELETED, LAST, LASTING, LIVE, PASSING
 from cdc_pipeline.load.clickhouse.plan import CLUSTERING, KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.clickhouse.types import CellsType, ValueType, counters
+from cdc_pipeline.load.clustering import sorted_as
 from cdc_pipeline.transform import Cells, MaskedBatch, RangeDeletion, Rows, taken
 from cdc_pipeline.transform.compaction import TOMBSTONE_X
-from cdc_pipeline.types import CqlType, Scalar, SetType, clustering_key, range_bounds
+from cdc_pipeline.types import SetType, clustering_key, range_bounds
 from cdc_pipeline.types.key_arrays import arranged, clustering_keys
 
 Longs = npt.NDArray[np.int64]
@@ -96,7 +97,7 @@ class _Encoder:
         return columns
 
     def _clustering(self, rows: Rows) -> pa.Array:
-        keys, bad = clustering_keys(*sorted_as(self.plan), rows.clustering)
+        keys, bad = clustering_keys(*sorted_as(self.plan.clustering), rows.clustering)
         for at in np.flatnonzero(bad):
             self.failures[int(rows.source[at])] = self._unsortable()
         return keys
@@ -183,7 +184,7 @@ class _Encoder:
 
     def ranges(self, ranges: Sequence[RangeDeletion]) -> pa.Table | None:
         """Ledger rows: partition, [lo, hi) of clustering sort bytes, stamp."""
-        encode = clustering_key(*sorted_as(self.plan))
+        encode = clustering_key(*sorted_as(self.plan.clustering))
         chosen: list[tuple[bytes, bytes, RangeDeletion]] = []
         for deletion in ranges:
             lo, hi = b"", b"\xff"
@@ -206,12 +207,6 @@ class _Encoder:
         columns["hi"] = pa.array([hi for _, hi, _ in chosen], pa.binary())
         columns["ts"] = pa.array(stamps(np.array([deletion.ts for _, _, deletion in chosen], np.int64)))
         return pa.table(columns)
-
-
-def sorted_as(plan: TablePlan) -> tuple[list[CqlType], list[bool]]:
-    """(types, descending) by which clusterings sort; masked columns sort by their mask's text."""
-    types = [Scalar("text") if key.masked else key.column.type for key in plan.clustering]
-    return types, [key.column.descending for key in plan.clustering]
 
 
 def _liveness(rows: Rows) -> Columns:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP
 from cdc_pipeline.errors import RowError, ValueOutOfRange
+from cdc_pipeline.load.clustering import sorted_as
 from cdc_pipeline.load.postgres.cells import CellArrays
 from cdc_pipeline.load.postgres.copy_cy import encode_copy
 from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
@@ -17,7 +18,7 @@ from cdc_pipeline.load.postgres.fields import BinaryField, Field, Index, LongFie
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType, Unfit, ValueType
 from cdc_pipeline.transform import ColumnDeletions, MaskedBatch, RangeDeletion, Rows, taken
-from cdc_pipeline.types import CqlType, Scalar, clustering_key, range_bounds
+from cdc_pipeline.types import clustering_key, range_bounds
 from cdc_pipeline.types.key_arrays import clustering_keys
 
 CopyColumns = list[tuple[str, Field]]
@@ -87,7 +88,7 @@ class _Encoder:
         return [typed, (key.raw_name, BinaryField(array))] if key.by_bytes else [typed]
 
     def _clustering(self, rows: Rows) -> Field:
-        keys, bad = clustering_keys(*sorted_as(self.plan), rows.clustering)
+        keys, bad = clustering_keys(*sorted_as(self.plan.clustering), rows.clustering)
         for at in np.flatnonzero(bad):
             self.failures[int(rows.source[at])] = self._unsortable()
         return BinaryField(keys)
@@ -194,15 +195,9 @@ class _Encoder:
         return _copy_batch(columns, len(chosen))
 
 
-def sorted_as(plan: TablePlan) -> tuple[list[CqlType], list[bool]]:
-    """(types, descending) by which clusterings sort; masked columns sort by their mask's text."""
-    types = [Scalar("text") if key.masked else key.column.type for key in plan.clustering]
-    return types, [key.column.descending for key in plan.clustering]
-
-
 def clustering_encoder(plan: TablePlan) -> Callable[[Sequence[bytes | None]], bytes]:
     """The sort bytes of a clustering, or of a prefix of one."""
-    return clustering_key(*sorted_as(plan))
+    return clustering_key(*sorted_as(plan.clustering))
 
 
 def _copy_batch(columns: CopyColumns, rows: int, *, inserts: bool = False) -> CopyBatch:
