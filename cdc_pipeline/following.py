@@ -73,6 +73,7 @@ class LogReader:
         self._seen = Seen()
         self._missing: _Missing | None = None
         self._open: _Open | None = None
+        self._whole: list[tuple[SegmentState, Position]] = []  # finished ones that were read, and where they end
         self.alter: Callable[[DecodedBatch], DecodedBatch] = lambda batch: batch
 
     def new(self, position: Position) -> Iterator[DecodedBatch]:
@@ -88,6 +89,10 @@ class LogReader:
 
     def waiting(self, position: Position) -> list[SegmentState]:
         """The segments that may hold changes beyond a position, by id; tells what vanished since the last look."""
+        for segment, end in self._whole:
+            if position >= end:  # what was read ahead is not passed before it is committed
+                self._seen.done(segment)
+        self._whole.clear()
         at = parse_segment_name(position.segment)
         states = self.source.segments(at.id if at is not None else -1)
         for message in self._seen.look(states, position):
@@ -149,7 +154,7 @@ class LogReader:
                     yield batch
             whole = True
             if segment.finished:
-                self._seen.done(segment)
+                self._whole.append((segment, Position(segment.path.name, end)))
         finally:
             if not whole or segment.finished:
                 self.close()

@@ -119,19 +119,18 @@ class LaneRunner:
         if not self.pace.wait(lambda: self.source.backlog(self.held.position), should_stop):
             return done
         self._use(self._schema)  # a micro-batch that failed, or a backfill, may have left the decoder elsewhere
-        for segment in self.log.waiting(self.held.position):
-            if segment.path.name != self.held.position.segment:
-                self._places.begin(segment.path.name)
-            with closing(one_ahead(self._fitted(segment), _alone)) as batches:
-                for decoded, prepared in batches:
-                    if decoded.events or decoded.relearned:
-                        self._evolve(decoded)
-                    if not decoded.relearned:
-                        self._commit(decoded, prepared or self._fitter.prepare(decoded))
-                        done += 1
-                    self._schema = decoded.schema_behind
-                    if should_stop():
-                        return done
+        with closing(one_ahead(self._fitted(), _alone)) as batches:
+            for decoded, prepared in batches:
+                if decoded.segment != self.held.position.segment:
+                    self._places.begin(decoded.segment)
+                if decoded.events or decoded.relearned:
+                    self._evolve(decoded)
+                if not decoded.relearned:
+                    self._commit(decoded, prepared or self._fitter.prepare(decoded))
+                    done += 1
+                self._schema = decoded.schema_behind
+                if should_stop():
+                    break
         return done
 
     def backfill(self, segments: Iterable[SegmentState], tables: Collection[str] | None = None) -> LaneResult:
@@ -167,9 +166,9 @@ class LaneRunner:
             prepared, again, lambda p: self.sink.load(self.lane, p.batches, p.letters, p.position, p.truncations)
         )
 
-    def _fitted(self, segment: SegmentState) -> Generator[tuple[DecodedBatch, Prepared | None]]:
-        """What a segment brings from here on, fitted where the schema stays; runs in a thread of its own."""
-        for decoded in self.log.read(segment, self.held.position):
+    def _fitted(self) -> Generator[tuple[DecodedBatch, Prepared | None]]:
+        """What the log brings from here on, fitted where the schema stays; runs in a thread of its own."""
+        for decoded in self.log.new(self.held.position):
             yield decoded, None if decoded.events or decoded.relearned else self._fitter.prepare(decoded)
 
     def _commit(self, decoded: DecodedBatch, prepared: Prepared) -> None:
@@ -308,9 +307,9 @@ class LaneRunner:
 
 
 def _alone(fitted: tuple[DecodedBatch, Prepared | None]) -> bool:
-    """Whether tables change before the next micro-batch can be fitted, or none is at hand."""
+    """Whether tables change before the next micro-batch can be fitted."""
     decoded, _ = fitted
-    return bool(decoded.events) or decoded.relearned or decoded.last
+    return bool(decoded.events) or decoded.relearned
 
 
 def _only(decoded: DecodedBatch, tables: Collection[str] | None) -> DecodedBatch:

@@ -253,6 +253,19 @@ def test_a_finished_segment_that_was_read_may_vanish(node: Node) -> None:
     assert follower.told == []
 
 
+def test_what_was_read_ahead_is_missed(node: Node) -> None:
+    """A finished segment that was read, while nothing of it is committed, is lost when it vanishes."""
+    node.segment(0, [user(0)])
+    follower = Follower(node.directory, schema_of())
+    assert [batch.segment for batch in follower.log.new(START)] == [node.path(0).name]
+    node.path(0).unlink()
+    node.index(0).unlink()
+    assert follower.look() == 0
+    assert follower.told == [
+        f"segment {node.path(0).name}: lost: it had changes, and vanished before any of it was read"
+    ]
+
+
 def test_a_segment_that_moves_to_the_archive_while_it_is_read(node: Node, tmp_path: Path) -> None:
     """Moved between the look at the directory and the opening of the file, it is read where it lies now."""
     archive = tmp_path / "archive"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cdc_pipeline.change import START
+from cdc_pipeline.change import START, Position
+from cdc_pipeline.decode import DecodedBatch
+from cdc_pipeline.history import ShardSchema
 from cdc_pipeline.observability.metrics import Metrics
+from cdc_pipeline.offsets import LaneState
 from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
 from cdc_pipeline_tests.decode import encoder as en
@@ -70,6 +75,37 @@ def test_every_commit_is_told(node: Node, project: Project) -> None:
     assert seen == sorted(seen)
     assert seen[-1] == 30
     assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) <= 10
+
+
+def test_the_next_segment_is_fitted_meanwhile(node: Node, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the last micro-batch of a segment is applied the first of the next is read; it is begun, and what it brings
+    applied, only behind it."""
+    for index in range(3):
+        node.segment(index, [user(index)])
+    runner = lane(project)
+    runner.open("a run")
+    read = [threading.Event() for _ in range(4)]
+    read[3].set()  # there is none behind the last
+    names = [node.path(index).name for index in range(3)]
+    begun: list[str] = []
+    applied: list[str] = []
+
+    def altered(batch: DecodedBatch) -> DecodedBatch:
+        read[names.index(batch.segment)].set()
+        return batch
+
+    def apply(held: LaneState, batches: Any, letters: Any, position: Position, *rest: Any) -> LaneState:
+        assert read[len(applied) + 1].wait(10)
+        applied.append(position.segment)
+        assert begun == applied
+        return whole(held, batches, letters, position, *rest)
+
+    whole = runner.sink.apply
+    runner.log.alter = altered
+    monkeypatch.setattr(runner.sink, "apply", apply)
+    monkeypatch.setattr(ShardSchema, "begin", lambda _, segment: begun.append(segment))
+    assert runner.drain() == 3
+    assert applied == names
 
 
 def test_lag_is_behind_the_newest_write(node: Node, project: Project) -> None:

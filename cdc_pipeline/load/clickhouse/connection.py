@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import clickhouse_connect
@@ -13,6 +13,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from cdc_pipeline.load.clickhouse.address import Address
 from cdc_pipeline.load.clickhouse.errors import MEMORY_LIMIT_EXCEEDED, UNKNOWN_DATABASE, UNKNOWN_TABLE, code_of
+from cdc_pipeline.load.clickhouse.names import quoted
 
 _INSERT = {
     "optimize_on_insert": "0",  # merging each block before it is written costs five times the insert
@@ -31,6 +32,10 @@ wins where a server knows it, and is an error where not."""
 
 _LEAST = 256
 """Rows; that few are not parted for want of memory."""
+
+_ROWS_AT_ONCE = 8192
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+"""Behind the last batch of an Arrow stream."""
 
 
 class Connection:
@@ -93,13 +98,9 @@ class Connection:
             self.insert(table, data.slice(half))
 
     def _insert(self, table: str, data: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, data.schema) as writer:
-            writer.write_table(data)
-        block = sink.getvalue().to_pybytes()
         client = self._open()
         known = {name: value for name, value in _DEDUPLICATE.items() if name in client.server_settings}
-        client.raw_insert(table, data.column_names, block, _INSERT | known, "ArrowStream")
+        client.raw_insert(insert_block=_pieces(table, data), settings=_INSERT | known)
 
     def close(self) -> None:
         """Closes the connection; the next statement opens another. May be repeated."""
@@ -125,3 +126,13 @@ class Connection:
                 client_name="cdc_pipeline",
             )
         return self._client
+
+
+def _pieces(table: str, data: pa.Table) -> Generator[bytes]:
+    """An insert as it is sent: a few rows at a time, for none of them to be held twice."""
+    columns = ", ".join(map(quoted, data.column_names))
+    yield f"INSERT INTO {table} ({columns}) FORMAT ArrowStream\n".encode()
+    yield data.schema.serialize().to_pybytes()
+    for batch in data.to_batches(_ROWS_AT_ONCE):
+        yield batch.serialize().to_pybytes()
+    yield _END_OF_STREAM
