@@ -201,7 +201,7 @@ class LaneRunner:
     def _stand(self, position: Position) -> None:
         """Takes the schema of a place, and prepares its tables."""
         self._schema = self._places.at(position)
-        self._tables.stand(LaneReads(self.source, position, self._segments_read))
+        self._tables.stand(LaneReads(self.source, position, self._segments_read()))
         for problem in self._tables.unseen(self._schema):
             self._problem(problem)
         self._use(self._schema)

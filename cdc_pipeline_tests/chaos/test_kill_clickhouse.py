@@ -56,12 +56,12 @@ def test_killed_at_every_step(site: Site, make_ch_database: Make) -> None:
 
 
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.REPLY], ids=["before", "reply"])
-def test_cut_at_every_fifth_insert(tmp_path: Path, make_ch_database: Make, cut: Cut) -> None:
-    """An INSERT that never arrives, or whose answer is lost, is sent again, by the driver or by the lane."""
+def test_cut_at_every_eleventh_insert(tmp_path: Path, make_ch_database: Make, cut: Cut) -> None:
+    """An INSERT that never arrives, or whose answer is lost, is sent again, with all of its micro-batch."""
     site = make_site(tmp_path, 150)
     place = make_ch_database()
-    every_fifth = lambda number: cut if number % 5 == 0 else None  # noqa: E731
-    with TcpProxy((place.host, place.port), b"INSERT", every_fifth) as proxy:
+    every_eleventh = lambda number: cut if number % 11 == 0 else None  # noqa: E731
+    with TcpProxy((place.host, place.port), b"INSERT", every_eleventh) as proxy:
         with workspace(site, place, port=proxy.port).project() as project:
             assert drained(project).held.events_processed == site.changes
         assert len(proxy.cuts) >= 8

@@ -100,7 +100,7 @@ class Connection:
     def _insert(self, table: str, data: pa.Table) -> None:
         client = self._open()
         known = {name: value for name, value in _DEDUPLICATE.items() if name in client.server_settings}
-        client.raw_insert(insert_block=_pieces(table, data), settings=_INSERT | known)
+        client.raw_insert("", insert_block=_pieces(table, data), settings=_INSERT | known)
 
     def close(self) -> None:
         """Closes the connection; the next statement opens another. May be repeated."""
