@@ -25,6 +25,9 @@ _INSERT = {
     "distributed_foreground_insert": "1",
 }
 
+_DDL = {"max_query_size": str(64 << 20), "max_ast_elements": "5000000"}
+"""The statement that makes the view of a wide table is longer than servers take as they are."""
+
 _DEDUPLICATE = {"deduplicate_insert": "disable", "insert_deduplicate": "0"}
 """The greatest absorbs what comes twice, and a block that was purged may come again. Of the two names for it the first
 wins where a server knows it, and is an error where not."""
@@ -51,7 +54,7 @@ class Connection:
 
     def run(self, statement: str) -> None:
         """A statement without rows; that of the view of a wide table is long."""
-        self._open().command(statement, settings={"max_query_size": str(64 << 20)})
+        self._open().command(statement, settings=_DDL)
 
     def insert_from(self, statement: str) -> None:
         """An `INSERT … SELECT`."""

@@ -182,7 +182,9 @@ class Catalog:
         table = plan.table
         created = table.id.time if table.id.version == 1 else 0
         known = [row for row in self._registered(table) if row[0] == table.id]
-        text = json.dumps([dataclasses.astuple(one) for one in view.views(plan, merged=merged)])
+        cluster = self._options.cluster
+        views = view.views(plan, merged=merged, distributed=cluster is not None and cluster.distributed)
+        text = json.dumps([dataclasses.astuple(one) for one in views])
         if not known or (known[0][1], known[0][2]) != (table.version, text):
             self._register(table, created, table.version, text, dropped=0)
         self.settle(plan)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cdc_pipeline.load.clickhouse import ddl, view
+from cdc_pipeline.load.clickhouse import ddl, whole
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.ddl import APPLIED, DELETED, LAST, LASTING, LIVE, PASSING, TOMBSTONE
 from cdc_pipeline.load.clickhouse.names import quoted
@@ -146,7 +146,7 @@ class _State:
     def dead(self, what: str = "") -> str:
         """Whole rows that show nothing and were written long ago: their keys, or something else."""
         names = [name for name, _ in self.columns]
-        rows = view.floored(self.plan, self.rows(), names, static=self.is_static)
+        rows = whole.floored(self.plan, f"({self.rows()}) AS e", names, static=self.is_static)
         return f"SELECT {what or self.key} FROM ({rows}) AS s WHERE {self.old} AND NOT {self.alive('', 'f')}"
 
     def hidden(self, pieces: str) -> str:
@@ -173,13 +173,13 @@ class _State:
         """Writes old ranges into the rows they cover."""
         plan = self.plan
         keys = [name for name, _ in self.columns if name == "r:ck" or not (name.startswith(("r:", "v", "d", "o")))]
-        stamp = view.covering(static=self.is_static)
+        stamp = whole.covering(static=self.is_static)
         listed = ", ".join(map(quoted, (*keys, DELETED, APPLIED)))
         chosen = ", ".join(f"e.{quoted(name)}" for name in keys)
         return (
             f"INSERT INTO {self.table} ({listed}) SELECT {chosen}, {stamp} AS stamp, e.{quoted(APPLIED)} "
             f"FROM (SELECT {listed} FROM ({self.rows()})) AS e "
-            f"INNER JOIN ({view.ranges(plan, self.old)}) AS g ON {view.same(plan, 'e', 'g')} "
+            f"INNER JOIN ({whole.by_partition(plan, self.old)}) AS g ON {whole.same(plan, 'e', 'g')} "
             f"WHERE stamp > e.{quoted(DELETED)}"
         )
 

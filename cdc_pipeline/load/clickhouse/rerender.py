@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from cdc_pipeline.load.arrays import Unfit
-from cdc_pipeline.load.clickhouse import ddl, view
+from cdc_pipeline.load.clickhouse import ddl, whole
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.load.clickhouse.ddl import APPLIED, DELETED, TOMBSTONE
 from cdc_pipeline.load.clickhouse.names import quoted
@@ -75,18 +75,18 @@ def _column(
     parts = [name for name, _ in ddl.value_parts(value)]
     columns = [*keys, APPLIED, DELETED, *parts]
     key = plan.partition_names if static else plan.row_key
-    rows = view.merged_rows(plan, table, key, columns, merged)
+    rows = whole.merged_rows(plan, table, key, columns, merged)
     listed, cells = ", ".join(map(quoted, [*keys, APPLIED])), quoted(value.part("v"))
-    floored = view.floored(plan, rows, columns, static=static)
-    whole = f"SELECT {listed}, {cells} AS cell, '' AS path, f AS lowest FROM ({floored})"
+    floored = whole.floored(plan, f"({rows}) AS e", columns, static=static)
+    found_in = f"SELECT {listed}, {cells} AS cell, '' AS path, f AS lowest FROM ({floored})"
     if isinstance(value.type, CellsType):
         lowest = f"greatest(f, {quoted(value.part('d'))})"
         each = f"arrayJoin(arrayZip(mapKeys({cells}), mapValues({cells}))) AS each, {lowest} AS lowest FROM ({floored})"
         parts_of = "tupleElement(each, 2) AS cell, tupleElement(each, 1) AS path, lowest"
-        whole = f"SELECT {listed}, {parts_of} FROM (SELECT *, {each})"
+        found_in = f"SELECT {listed}, {parts_of} FROM (SELECT *, {each})"
     by_path = "path" if isinstance(value.column.type, UserType) and isinstance(value.type, CellsType) else "''"
     b, v, w, x = (f"tupleElement(cell, '{name}')" for name in "bvwx")
-    found = f"FROM ({whole}) WHERE {w} > lowest AND {x} < {TOMBSTONE} AND {v} != ''"
+    found = f"FROM ({found_in}) WHERE {w} > lowest AND {x} < {TOMBSTONE} AND {v} != ''"
     made = f"{quoted(plan.state_database)}.{quoted(f'shown_{uuid.uuid4().hex}')}"
     connection.run(f"CREATE TABLE {made} (b String, old String, at String, shown String) ENGINE = Memory")
     try:

@@ -90,8 +90,11 @@ class ClickHouseSink:
             for name, listed, key in ddl.tables(plan)
             for statement in ddl.create(name, listed, key, cluster, plan.partition_names)
         ]
+        distributed = cluster is not None and cluster.distributed
         shown = dataclasses.replace(plan, kept=())  # which of them were loaded only the server knows
-        statements += [one.create("", ddl.on(self._chosen.cluster)) for one in view.views(shown)]
+        statements += [
+            one.create("", ddl.on(self._chosen.cluster)) for one in view.views(shown, distributed=distributed)
+        ]
         return TableSummary(table.full_name, plan.public, columns, tuple(statements), plan.warnings)
 
     def table_plan(self, table: Table, masks: TableMasks) -> TablePlan:

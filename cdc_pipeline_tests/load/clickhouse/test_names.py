@@ -23,6 +23,7 @@ ODD = (
     "x" * 60,
 )  # fmt: skip
 OURS = ("p0", "c0", "v0", "v1", "now", "f", "tf", "g", "r", "t", "s", "e", "o", "d", "lo", "hi", "ts", "live", "last")
+UNDER = ("_r", "_now", "_0a", "_1a", "_s0a", "_t", "__r", "___", "pc", "a", "alive")
 STATE = ("r:d", "r:l", "r:ck", "r:t", "v:a", "p0:b")
 RESERVED = (
     "select",
@@ -89,7 +90,9 @@ def assert_read_back(there: ClickHouseDestination, of: Table) -> None:
         assert len(found) == (2 if of.clustering else 1), column.name
 
 
-@pytest.mark.parametrize("names", [ODD, OURS, STATE, RESERVED], ids=["odd", "ours", "the state's", "reserved"])
+@pytest.mark.parametrize(
+    "names", [ODD, OURS, UNDER, STATE, RESERVED], ids=["odd", "ours", "under", "the state's", "reserved"]
+)
 def test_columns(destination: Callable[[Table], ClickHouseDestination], names: tuple[str, ...]) -> None:
     """As values, simple and of many cells, and as static ones."""
     values = [(name, "set<int>" if at % 5 == 4 else "int") for at, name in enumerate(names)]
@@ -98,7 +101,7 @@ def test_columns(destination: Callable[[Table], ClickHouseDestination], names: t
 
 
 @pytest.mark.parametrize(
-    "names", [("`", '"'), ("v0", "p0"), ("c0", "now"), ("r:ck", "f"), ("select", "ts"), ("s", "lo")]
+    "names", [("`", '"'), ("v0", "p0"), ("c0", "now"), ("r:ck", "f"), ("select", "ts"), ("s", "lo"), ("_r", "_now")]
 )
 def test_keys(destination: Callable[[Table], ClickHouseDestination], names: tuple[str, str]) -> None:
     """As partition keys and clustering columns."""
