@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from cdc_pipeline.errors import ConfigurationError
 from cdc_pipeline.load.clickhouse import names
 from cdc_pipeline.load.clickhouse.types import (
     KEY_IS_EXACT,
@@ -17,8 +16,8 @@ from cdc_pipeline.load.clickhouse.types import (
     masked_cells_type,
     value_type,
 )
+from cdc_pipeline.load.planning import Planner, Shape, Types
 from cdc_pipeline.schema import Column, Table
-from cdc_pipeline.types import Scalar
 
 CLUSTERING = "r:ck"
 """The clustering's sort bytes: a range is two of these."""
@@ -86,23 +85,13 @@ class ValueColumn:
 
 
 @dataclass(frozen=True)
-class TablePlan:
-    """A table's shape in ClickHouse. `excluded` names columns that the masking policy does not load.
+class TablePlan(Shape[KeyColumn, ValueColumn]):
+    """A table's shape in ClickHouse.
 
     `rendering` is the version of the state whose user types values are shown with. `fast`: users see a row by its last
-    write, without a look at every cell. `kept` are dropped columns that users go on to see. `state_database` and
-    `prefix` as in `ClickHouseOptions`.
+    write, without a look at every cell. `state_database` and `prefix` as in `ClickHouseOptions`.
     """
 
-    table: Table
-    profile: str
-    partition_key: tuple[KeyColumn, ...]
-    clustering: tuple[KeyColumn, ...]
-    static: tuple[ValueColumn, ...]
-    regular: tuple[ValueColumn, ...]
-    excluded: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    kept: tuple[ValueColumn, ...] = ()
     fast: bool = False
     state_database: str = "cdc"
     prefix: str = ""
@@ -155,21 +144,10 @@ class TablePlan:
             exact.append(key.place)
         return (*self.partition_names, *exact)
 
-    @property
-    def has_clustering(self) -> bool:
-        """Whether the table has rows within partitions, and so a ledger of ranges."""
-        return bool(self.clustering)
 
-    def shown(self, values: tuple[ValueColumn, ...]) -> tuple[ValueColumn, ...]:
-        """The static or the regular columns with the dropped ones that are kept among them."""
-        if not values:
-            return ()
-        return values + tuple(one for one in self.kept if one.column.kind is values[0].column.kind)
-
-    @property
-    def columns(self) -> tuple[KeyColumn | ValueColumn, ...]:
-        """All columns that are loaded, keys first."""
-        return (*self.partition_key, *self.clustering, *self.static, *self.regular)
+_TYPES: Types[ValueType, CellsType | None] = Types(
+    value_type, cells_type, MASKED, masked_cells_type, counter=None, exact_keys=KEY_IS_EXACT
+)
 
 
 def make_plan(
@@ -184,49 +162,16 @@ def make_plan(
     `ConfigurationError` for an override that its column cannot take.
     """
 
-    def override(column: Column) -> str | None:
-        return overrides.get(f"{table.full_name}.{column.name}")
+    planner = Planner(table, profile, overrides, masked, excluded, _TYPES)
 
     def key(place: str, column: Column) -> KeyColumn:
-        hidden = masked(column)
-        kind = MASKED if hidden else value_type(column.type, profile, override(column))
-        exact = isinstance(column.type, Scalar) and column.type.name in KEY_IS_EXACT and override(column) is None
+        kind = planner.single(column)
         alone = place == "p0" and len(table.partition_key) == 1
         nullable = profile == "exact" and kind.nullable and not alone and not kind.scalar.holds_empty
-        return KeyColumn(place, column, hidden, kind, by_bytes=not hidden and not exact, nullable=nullable)
+        return KeyColumn(place, column, masked(column), kind, planner.by_bytes(column), nullable)
 
     def value(column: Column) -> ValueColumn:
-        hidden = masked(column)
-        kind: ValueType | CellsType | None
-        if column.type.multi_cell:
-            kind = masked_cells_type(column.type) if hidden else cells_type(column.type, profile)
-        elif column.type == Scalar("counter"):
-            _check_counter(override(column))
-            kind = None
-        else:
-            kind = MASKED if hidden else value_type(column.type, profile, override(column))
-        return ValueColumn(table.value_ids[column.name], column, hidden, kind, table.added_again.get(column.name))
+        id_, again = table.value_ids[column.name], table.added_again.get(column.name)
+        return ValueColumn(id_, column, masked(column), planner.value(column), again)
 
-    warnings = tuple(
-        f"clustering column {column.name} is masked: equality works, range deletes over it are parked"
-        for column in table.clustering
-        if masked(column)
-    )
-    current = {column.name for column in table.columns}
-    dropped = (column for column in table.value_columns if column.name not in current and not excluded(column))
-    return TablePlan(
-        table=table,
-        profile=profile,
-        partition_key=tuple(key(f"p{at}", column) for at, column in enumerate(table.partition_key)),
-        clustering=tuple(key(f"c{at}", column) for at, column in enumerate(table.clustering)),
-        static=tuple(value(column) for column in table.static if not excluded(column)),
-        regular=tuple(value(column) for column in table.regular if not excluded(column)),
-        excluded=tuple(column.name for column in table.values if excluded(column)),
-        warnings=warnings,
-        kept=tuple(value(column) for column in dropped),
-    )
-
-
-def _check_counter(override: str | None) -> None:
-    if override is not None:
-        raise ConfigurationError(f"expected no other type for a counter, which is a sum, found {override}")
+    return TablePlan(**planner.fields(key, value))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
-from cdc_pipeline.errors import ConfigurationError
+from cdc_pipeline.load.planning import Planner, Shape, Types
 from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.types import (
     COUNTER,
@@ -19,7 +19,6 @@ from cdc_pipeline.load.postgres.types import (
     value_type,
 )
 from cdc_pipeline.schema import Column, Table
-from cdc_pipeline.types import Scalar
 
 CLUSTERING = '"r:ck"'
 """The clustering's sort bytes: rows lie in a partition as Cassandra sorts them, and a range is two of these."""
@@ -86,24 +85,14 @@ class ValueColumn:
 
 
 @dataclass(frozen=True)
-class TablePlan:
-    """A table's shape in PostgreSQL. `excluded` names columns that the masking policy does not load.
+class TablePlan(Shape[KeyColumn, ValueColumn]):
+    """A table's shape in PostgreSQL.
 
     `generation` counts the tables that had this name, each with an id of its own. `is_table`: users get a table.
-    `kept` are dropped columns that users go on to see, with what they held.
     """
 
-    table: Table
-    profile: str
-    partition_key: tuple[KeyColumn, ...]
-    clustering: tuple[KeyColumn, ...]
-    static: tuple[ValueColumn, ...]
-    regular: tuple[ValueColumn, ...]
-    excluded: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
     generation: int = 1
     is_table: bool = False
-    kept: tuple[ValueColumn, ...] = ()
 
     @property
     def state(self) -> str:
@@ -181,27 +170,8 @@ class TablePlan:
         key = self.partition_key[at]
         return len(self.partition_key) > 1 and not key.by_bytes and key.type.empty_is_null
 
-    @property
-    def has_clustering(self) -> bool:
-        """Whether the table has rows within partitions, and so a ledger of ranges."""
-        return bool(self.clustering)
 
-    def shown(self, values: tuple[ValueColumn, ...]) -> tuple[ValueColumn, ...]:
-        """The static or the regular columns with the dropped ones that are kept among them."""
-        if not values:
-            return ()
-        return values + tuple(one for one in self.kept if one.column.kind is values[0].column.kind)
-
-    @property
-    def columns(self) -> tuple[KeyColumn | ValueColumn, ...]:
-        """All columns that are loaded, keys first."""
-        return (*self.partition_key, *self.clustering, *self.static, *self.regular)
-
-
-def _counter(override: str | None) -> CellsType:
-    if override is not None:
-        raise ConfigurationError(f"expected no other type for a counter, which is a sum, found {override}")
-    return COUNTER
+_TYPES = Types(value_type, cells_type, MASKED, masked_cells_type, COUNTER, KEY_IS_EXACT)
 
 
 def make_plan(
@@ -217,42 +187,13 @@ def make_plan(
     `ConfigurationError` for an override that its column cannot take.
     """
 
-    def override(column: Column) -> str | None:
-        return overrides.get(f"{table.full_name}.{column.name}")
+    planner = Planner(table, profile, overrides, masked, excluded, _TYPES)
 
     def key(place: str, column: Column) -> KeyColumn:
-        hidden = masked(column)
-        kind = MASKED if hidden else value_type(column.type, profile, override(column))
-        exact = isinstance(column.type, Scalar) and column.type.name in KEY_IS_EXACT and override(column) is None
-        return KeyColumn(place, column, hidden, kind, by_bytes=not hidden and not exact)
+        return KeyColumn(place, column, masked(column), planner.single(column), planner.by_bytes(column))
 
     def value(column: Column) -> ValueColumn:
-        hidden = masked(column)
-        kind: ValueType | CellsType
-        if column.type.multi_cell:
-            kind = masked_cells_type(column.type) if hidden else cells_type(column.type, profile)
-        elif column.type == Scalar("counter"):
-            kind = _counter(override(column))
-        else:
-            kind = MASKED if hidden else value_type(column.type, profile, override(column))
-        return ValueColumn(table.value_ids[column.name], column, hidden, kind, table.added_again.get(column.name))
+        id_, again = table.value_ids[column.name], table.added_again.get(column.name)
+        return ValueColumn(id_, column, masked(column), planner.value(column), again)
 
-    warnings = tuple(
-        f"clustering column {column.name} is masked: equality works, range deletes over it are parked"
-        for column in table.clustering
-        if masked(column)
-    )
-    current = {column.name for column in table.columns}
-    dropped = (column for column in table.value_columns if column.name not in current and not excluded(column))
-    return TablePlan(
-        table=table,
-        profile=profile,
-        partition_key=tuple(key(f"p{at}", column) for at, column in enumerate(table.partition_key)),
-        clustering=tuple(key(f"c{at}", column) for at, column in enumerate(table.clustering)),
-        static=tuple(value(column) for column in table.static if not excluded(column)),
-        regular=tuple(value(column) for column in table.regular if not excluded(column)),
-        excluded=tuple(column.name for column in table.values if excluded(column)),
-        warnings=warnings,
-        generation=generation,
-        kept=tuple(value(column) for column in dropped),
-    )
+    return TablePlan(**planner.fields(key, value), generation=generation)
