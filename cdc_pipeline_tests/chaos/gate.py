@@ -8,7 +8,8 @@ import threading
 import time
 from enum import Enum
 from types import TracebackType
-from typing import Self
+
+from cdc_pipeline_tests.chaos.forwarding import Forwarder, closed
 
 _SLOW_SECONDS = 0.05
 _CHUNK = 4096
@@ -23,66 +24,32 @@ class State(Enum):
     SLOW = "a little at a time"
 
 
-class Gate:
-    """Forwards to a server; a context manager."""
+class Gate(Forwarder):
+    """Forwards to a server as its state says."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
+        super().__init__((host, port))
         self.state = State.OPEN
         self._ended = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
 
     def set(self, state: State) -> None:
         """From now on."""
         self.state = state
         if state is State.CLOSED:
-            for one in self._sockets:
-                _close(one)
-
-    def __enter__(self) -> Self:
-        self._start(self._accept)
-        return self
+            self.close_all()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for one in self._sockets:
-            _close(one)
-        for thread in self._threads:
-            thread.join(5)
-            assert not thread.is_alive()
+        super().__exit__(kind, error, trace)
 
-    def _start(self, run: object, *arguments: object) -> None:
-        thread = threading.Thread(target=run, args=arguments)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
+    def admits(self) -> bool:
+        return self.state is not State.CLOSED
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self._sockets.append(client)
-            if self.state is State.CLOSED:
-                _close(client)
-                continue
-            try:
-                server = socket.create_connection(self._server, timeout=5)
-            except OSError:
-                _close(client)
-                continue
-            server.settimeout(None)
-            self._sockets.append(server)
-            self._start(self._forward, client, server)
-            self._start(self._forward, server, client)
+    def joined(self, client: socket.socket, server: socket.socket) -> None:
+        self.start(self._forward, client, server)
+        self.start(self._forward, server, client)
 
     def _forward(self, of: socket.socket, to: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -92,11 +59,5 @@ class Gate:
                 if self.state is State.SLOW:
                     time.sleep(_SLOW_SECONDS)
                 to.sendall(data)
-        _close(of)
-        _close(to)
-
-
-def _close(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
+        closed(of)
+        closed(to)

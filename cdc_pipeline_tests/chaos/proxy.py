@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum
-from types import TracebackType
-from typing import Self
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from cdc_pipeline_tests.chaos.forwarding import Forwarder, closed, received
 
 _HELD_SECONDS = 0.4
 
@@ -29,66 +29,25 @@ class Cut(Enum):
     PART = "half of what holds the COMMIT reaches the server"
 
 
-class TcpProxy:
-    """Forwards to a server's (host, port); `decide` is asked at each piece with `mark` in it. A context manager."""
+class TcpProxy(Forwarder):
+    """Forwards to a server's (host, port); `decide` is asked at each piece with `mark` in it."""
 
     def __init__(self, server: tuple[str, int], mark: bytes, decide: Callable[[int], Cut | None]) -> None:
-        self._server = server
+        super().__init__(server)
         self._mark = mark
         self._decide = decide
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self.commits = 0
         self.cuts: list[Cut] = []
 
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1 of the way through the proxy."""
-        return int(self._listener.getsockname()[1])
-
-    def __enter__(self) -> Self:
-        self._start(self._accept)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for one in self._sockets:
-            _close(one)
-        for thread in self._threads:
-            thread.join(5)
-            assert not thread.is_alive()
-
-    def _start(self, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(self._server, timeout=5)
-            except OSError:
-                _close(client)
-                continue
-            server.settimeout(None)
-            self._sockets += [client, server]
-            lost = threading.Event()
-            self._start(lambda c=client, s=server, lost=lost: self._forward(c, s, lost))  # type: ignore[misc]
-            self._start(lambda c=client, s=server, lost=lost: _answer(c, s, lost))  # type: ignore[misc]
+    def joined(self, client: socket.socket, server: socket.socket) -> None:
+        lost = threading.Event()
+        self.start(self._forward, client, server, lost)
+        self.start(_answer, client, server, lost)
 
     def _forward(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
         """From the client to the server. A client sends the mark in one piece, and waits for its reply."""
-        while data := _received(client):
+        while data := received(client):
             cut = self._cut() if self._mark in data else None
             if cut is Cut.REPLY:
                 lost.set()
@@ -98,7 +57,7 @@ class TcpProxy:
             if cut in (Cut.BEFORE, Cut.PART):
                 break
             if cut in (Cut.SENT, Cut.LATE):
-                _close(client)
+                closed(client)
             if cut is Cut.LATE:
                 time.sleep(_HELD_SECONDS)
             with contextlib.suppress(OSError):
@@ -107,8 +66,8 @@ class TcpProxy:
                 with contextlib.suppress(OSError):
                     server.shutdown(socket.SHUT_WR)
                 return
-        _close(client)
-        _close(server)
+        closed(client)
+        closed(server)
 
     def _cut(self) -> Cut | None:
         with self._lock:
@@ -135,24 +94,11 @@ class Proxy(TcpProxy):
 
 def _answer(client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
     """From the server to the client, until its answer is to be lost."""
-    while (data := _received(server)) and not lost.is_set():
+    while (data := received(server)) and not lost.is_set():
         try:
             client.sendall(data)
         except OSError:
             break
-    _close(client)
+    closed(client)
     if lost.is_set():
-        _close(server)
-
-
-def _received(of: socket.socket) -> bytes:
-    try:
-        return of.recv(65536)
-    except OSError:
-        return b""
-
-
-def _close(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
+        closed(server)
