@@ -126,7 +126,7 @@ class _Shown:
     def _defined(self, values: Iterable[_Value]) -> str:
         """The least rank that is not over, and what each column has."""
         now = f"({NOW} + 1) * {1 << 31} AS {self._now}"
-        return ", ".join([now, *(text for one in values for text in one.defined)])
+        return ", ".join([now, *(one.defined for one in values)])
 
     def _visible(self) -> str:
         """A row is there when its liveness is, or any cell; `fast`: or any was written last."""
@@ -140,7 +140,7 @@ class _Shown:
 
 
 class _Value:
-    """One column: what it has is `defined` by aliases, and by them whether it `lives` and what is `shown`.
+    """One column: what it has is `defined` by an alias, and by that whether it `lives` and what is `shown`.
 
     `source` has its parts and the floor `f`, `now` is the least rank that is not over.
     """
@@ -164,7 +164,7 @@ class _Value:
         else:
             defined = counters.shown(cell, f"{source}.{quoted(column.part('o'))}", deleted, f"{source}.f")
             self.lives, self.shown = f"isNotNull({alive})", alive
-        self.defined = [f"{defined} AS {alive}"]
+        self.defined = f"{defined} AS {alive}"
 
     @property
     def null(self) -> str:
