@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from cdc_pipeline.capture import SegmentState, ShardLog
 from cdc_pipeline.capture.loss import Seen
@@ -42,13 +43,21 @@ class LaneReads:
     """Whether a lane at a position has read a segment (`read`: names of them), or will read it."""
 
     def __init__(self, source: ShardLog, position: Position, read: Collection[str]) -> None:
-        names = [segment.path.name for segment in source.segments()]
-        here = Position(position.segment, 0)
-        self._names = frozenset([*read, *(name for name in names if Position(name, 0) >= here)])
-        self._youngest = max((Position(name, 0) for name in names), default=here)  # all behind that one will be read
+        self._source = source
+        self._position = position
+        self._read = read
+
+    @cached_property
+    def _known(self) -> tuple[frozenset[str], Position]:
+        """The segments read or ahead, and the youngest at hand: all behind that one will be read."""
+        names = [segment.path.name for segment in self._source.segments()]
+        here = Position(self._position.segment, 0)
+        ahead = [name for name in names if Position(name, 0) >= here]
+        return frozenset([*self._read, *ahead]), max((Position(name, 0) for name in names), default=here)
 
     def __call__(self, segment: str) -> bool:
-        return segment in self._names or Position(segment, 0) > self._youngest
+        names, youngest = self._known
+        return segment in names or Position(segment, 0) > youngest
 
 
 class LogReader:
