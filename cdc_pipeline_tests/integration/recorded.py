@@ -98,8 +98,9 @@ class Recorded:
         return found.missing, found.extra
 
     def _not_loaded(self, project: Project) -> set[str]:
-        """Tables without CDC, and those that `plan` refuses."""
-        refused = {one.table for one in project.plan("warehouse") if one.refusal is not None}
+        """Tables without CDC, and those that `plan` refuses now: a project keeps what it knew when it was opened."""
+        with Project(project.settings) as fresh:
+            refused = {one.table for one in fresh.plan("warehouse") if one.refusal is not None}
         return refused | {table.full_name for table in self.recording.schema.current if not table.cdc}
 
 

@@ -12,7 +12,10 @@ import pytest
 
 from cdc_pipeline.cli import main
 from cdc_pipeline.load import read_truth
+from cdc_pipeline.pipeline import LaneRunner
 from cdc_pipeline.project import Project
+from cdc_pipeline_tests.integration.recorded import Recorded, forward
+from cdc_pipeline_tests.integration.stores import PostgresStore
 from cdc_pipeline_tests.integration.workspace import Workspace, drained, lane, rows
 from cdc_pipeline_tests.recordings import Recording
 
@@ -118,6 +121,27 @@ def test_a_lane_that_goes_on(recording: Recording, make_pg_database: MakeDatabas
         pytest.fail("the log never ended")
     with workspace(tmp_path, recording, conninfo).project() as project:
         assert unequal(project, recording, LOADED) == []
+
+
+def test_a_lane_that_goes_on_where_cdc_was_off(
+    recording: Recording, make_pg_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Stopped between CDC off and on again, the lane goes on to the node's answer, and `plan` refuses that table."""
+    one = Recorded(recording, tmp_path, lambda: PostgresStore(make_pg_database()))
+    there, store = one.workspace("stopped")
+    with there.project() as project:
+        runner = lane(project)
+        runner.open("test")
+        runner.drain(lambda: "cc.offon" in runner.result.changes and "cc.offon" not in names(runner))
+        assert "cc.offon" in runner.result.changes
+    with there.project() as project:
+        assert "cc.offon" not in project.selected  # as the log says where it was read last
+        one.assert_truth(project, forward(project), store)
+
+
+def names(runner: LaneRunner) -> set[str]:
+    """The tables that are loaded where the lane stands."""
+    return {table.full_name for table, _ in runner.loaded}
 
 
 def without_create(recording: Recording, project: Project, folder: Path) -> Path:
