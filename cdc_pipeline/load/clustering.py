@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from cdc_pipeline.schema import Column
-from cdc_pipeline.types import CqlType, Scalar
+import numpy as np
+import pyarrow as pa
+
+from cdc_pipeline.errors import RowError, ValueOutOfRange
+from cdc_pipeline.schema import Column, Table
+from cdc_pipeline.transform import RangeDeletion, Rows
+from cdc_pipeline.types import Scalar, clustering_key, range_bounds
+from cdc_pipeline.types.key_arrays import clustering_keys
 
 
 class ClusteringColumn(Protocol):
@@ -21,7 +27,35 @@ class ClusteringColumn(Protocol):
         """Whether its values are masks."""
 
 
-def sorted_as(clustering: Sequence[ClusteringColumn]) -> tuple[list[CqlType], list[bool]]:
-    """(types, descending) by which clusterings sort; masked columns sort by their mask's text."""
-    types = [Scalar("text") if key.masked else key.column.type for key in clustering]
-    return types, [key.column.descending for key in clustering]
+class Clusterings:
+    """The clusterings of one table as bytes that sort as Cassandra's; masked columns sort by their mask's text."""
+
+    def __init__(self, table: Table, columns: Sequence[ClusteringColumn]) -> None:
+        self._where = f"{table.full_name} ({', '.join(one.column.name for one in columns)})"
+        self._cql = ", ".join(one.column.type.cql for one in columns)
+        self._types = [Scalar("text") if one.masked else one.column.type for one in columns]
+        self._descending = [one.column.descending for one in columns]
+        self._key = clustering_key(self._types, self._descending)
+
+    def of(self, rows: Rows, failures: dict[int, RowError]) -> pa.Array:
+        """The sort bytes of each row; one that has none is named in `failures` by its source."""
+        keys, bad = clustering_keys(self._types, self._descending, rows.clustering)
+        failures |= {int(rows.source[at]): self._unsortable() for at in np.flatnonzero(bad)}
+        return keys
+
+    def bounded(
+        self, ranges: Iterable[RangeDeletion], failures: dict[int, RowError]
+    ) -> Iterator[tuple[bytes, bytes, RangeDeletion]]:
+        """Each range with the sort bytes [lo, hi) that it covers, over a whole partition ["", FF)."""
+        for one in ranges:
+            lo, hi = b"", b"\xff"
+            if (start := one.start) is not None and (end := one.end) is not None:
+                try:
+                    lo, hi = range_bounds(self._key, start.values, start.inclusive, end.values, end.inclusive)
+                except ValueError:
+                    failures[one.source] = self._unsortable()
+                    continue
+            yield lo, hi, one
+
+    def _unsortable(self) -> RowError:
+        return ValueOutOfRange(self._where, self._cql, "its sort key", "bytes that are none of the types'")

@@ -15,11 +15,11 @@ from cdc_pipeline.load.arrays import content
 from cdc_pipeline.load.clickhouse.ddl import DELETED, LAST, LASTING, LIVE, PASSING
 from cdc_pipeline.load.clickhouse.plan import CLUSTERING, KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.clickhouse.types import CellsType, ValueType, counters
-from cdc_pipeline.load.clustering import sorted_as
+from cdc_pipeline.load.clustering import Clusterings
 from cdc_pipeline.transform import Cells, MaskedBatch, RangeDeletion, Rows, taken
 from cdc_pipeline.transform.compaction import TOMBSTONE_X
-from cdc_pipeline.types import SetType, clustering_key, range_bounds
-from cdc_pipeline.types.key_arrays import arranged, clustering_keys
+from cdc_pipeline.types import SetType
+from cdc_pipeline.types.key_arrays import arranged
 
 Longs = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
@@ -65,6 +65,9 @@ class _Encoder:
     plan: TablePlan
     failures: dict[int, RowError] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.clusterings = Clusterings(self.plan.table, self.plan.clustering)
+
     def rows(self, rows: Rows, values: Sequence[ValueColumn], *, static: bool) -> pa.Table | None:
         """Rows with their keys, liveness, deletion, and the columns that any of them touches."""
         if not len(rows):
@@ -76,7 +79,7 @@ class _Encoder:
             for key, array in zip(self.plan.clustering, rows.clustering, strict=True):
                 columns |= self._key(key, array, rows.source)
             if self.plan.has_clustering:
-                columns[CLUSTERING] = self._clustering(rows)
+                columns[CLUSTERING] = self.clusterings.of(rows, self.failures)
             columns |= _liveness(rows)
         if (rows.del_ts != NO_TIMESTAMP).any():
             columns[DELETED] = pa.array(stamps(rows.del_ts))
@@ -95,18 +98,6 @@ class _Encoder:
         if key.by_bytes and key.place.startswith("p"):
             columns[key.raw] = array.fill_null(b"")
         return columns
-
-    def _clustering(self, rows: Rows) -> pa.Array:
-        keys, bad = clustering_keys(*sorted_as(self.plan.clustering), rows.clustering)
-        for at in np.flatnonzero(bad):
-            self.failures[int(rows.source[at])] = self._unsortable()
-        return keys
-
-    def _unsortable(self) -> RowError:
-        columns = self.plan.clustering
-        types = ", ".join(key.column.type.cql for key in columns)
-        where = f"{self.plan.table.full_name} ({', '.join(k.column.name for k in columns)})"
-        return ValueOutOfRange(where, types, "its sort key", "bytes that are none of the types'")
 
     def _value(self, value: ValueColumn, rows: Rows) -> Columns:
         """The parts of one column; nothing when no row touches it."""
@@ -184,18 +175,7 @@ class _Encoder:
 
     def ranges(self, ranges: Sequence[RangeDeletion]) -> pa.Table | None:
         """Ledger rows: partition, [lo, hi) of clustering sort bytes, stamp."""
-        encode = clustering_key(*sorted_as(self.plan.clustering))
-        chosen: list[tuple[bytes, bytes, RangeDeletion]] = []
-        for deletion in ranges:
-            lo, hi = b"", b"\xff"
-            if deletion.start is not None and deletion.end is not None:
-                start, end = deletion.start, deletion.end
-                try:
-                    lo, hi = range_bounds(encode, start.values, start.inclusive, end.values, end.inclusive)
-                except ValueError:
-                    self.failures[deletion.source] = self._unsortable()
-                    continue
-            chosen.append((lo, hi, deletion))
+        chosen = list(self.clusterings.bounded(ranges, self.failures))
         if not chosen:
             return None
         source = np.array([deletion.source for _, _, deletion in chosen], np.int64)

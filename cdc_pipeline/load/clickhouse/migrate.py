@@ -160,8 +160,7 @@ class Catalog:
         if not known:
             return []
         self._held = None  # another may have made and registered them since we looked
-        cluster = self._options.cluster
-        held = ":local" if cluster is not None and cluster.distributed else ""
+        held = ":local" if self._options.distributed else ""
         missing = (table for table, _, _ in ddl.tables(plan) if _unquoted(table, plan) + held not in self.held)
         return [table for table in missing if table in known[0][2]][:1]  # the view that was made names those there were
 
@@ -182,8 +181,7 @@ class Catalog:
         table = plan.table
         created = table.id.time if table.id.version == 1 else 0
         known = [row for row in self._registered(table) if row[0] == table.id]
-        cluster = self._options.cluster
-        views = view.views(plan, merged=merged, distributed=cluster is not None and cluster.distributed)
+        views = view.views(plan, merged=merged, distributed=self._options.distributed)
         text = json.dumps([dataclasses.astuple(one) for one in views])
         if not known or (known[0][1], known[0][2]) != (table.version, text):
             self._register(table, created, table.version, text, dropped=0)

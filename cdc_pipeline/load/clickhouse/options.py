@@ -34,6 +34,11 @@ class ClickHouseOptions:
     cluster: Cluster | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def distributed(self) -> bool:
+        """Whether partitions are spread over the shards of a cluster."""
+        return self.cluster is not None and self.cluster.distributed
+
     def is_fast(self, table: str) -> bool:
         """Whether a table (`keyspace.table`) is shown by its rows' last writes."""
         return self.fast is not None and self.fast.matches(table)

@@ -90,10 +90,9 @@ class ClickHouseSink:
             for name, listed, key in ddl.tables(plan)
             for statement in ddl.create(name, listed, key, cluster, plan.partition_names)
         ]
-        distributed = cluster is not None and cluster.distributed
         shown = dataclasses.replace(plan, kept=())  # which of them were loaded only the server knows
         statements += [
-            one.create("", ddl.on(self._chosen.cluster)) for one in view.views(shown, distributed=distributed)
+            one.create("", ddl.on(cluster)) for one in view.views(shown, distributed=self._chosen.distributed)
         ]
         return TableSummary(table.full_name, plan.public, columns, tuple(statements), plan.warnings)
 
@@ -285,7 +284,7 @@ class ClickHouseSink:
     def purge(self, table: Table, retention: float, *, optimize: bool = False) -> Purged:
         """One pass (`purge.py`). `ConfigurationError` where rows are spread over shards."""
         plan, cluster = self._plans[table], self._chosen.cluster
-        if cluster is not None and cluster.distributed:
+        if self._chosen.distributed:
             raise ConfigurationError(
                 "expected a destination that is not spread over shards: a purge of one is not built yet",
                 where=f"destination {self.name}",

@@ -110,11 +110,12 @@ class _Shown:
         ours, theirs = (
             ", ".join(comparable(key, of) for key in plan.partition_key) for of in (self._static, self._row)
         )
+        looked_at = () if self._by_last_write else self._regulars[: len(plan.regular)]
         rows = f"SELECT {theirs} FROM {self._source(self.rows, self._row)} WHERE {self._visible()}"
         return (
             f"WITH {self._defined(self._statics)} SELECT {', '.join([*keys, *shown])} "
             f"FROM {self._source(self.statics, self._static)} "
-            f"WHERE ({some}) AND ({ours}) NOT IN (WITH {self._defined(self._regulars)} {rows})"
+            f"WHERE ({some}) AND ({ours}) NOT IN (WITH {self._defined(looked_at)} {rows})"
         )
 
     def _keys(self) -> tuple[KeyColumn, ...]:
@@ -128,11 +129,15 @@ class _Shown:
         now = f"({NOW} + 1) * {1 << 31} AS {self._now}"
         return ", ".join([now, *(one.defined for one in values)])
 
+    @property
+    def _by_last_write(self) -> bool:
+        return self.plan.fast and not self.plan.table.is_counter
+
     def _visible(self) -> str:
         """A row is there when its liveness is, or any cell; `fast`: or any was written last."""
         row = self._row
         live = _is_alive(f"{row}.{quoted(LIVE)}", f"{row}.f", self._now)
-        if self.plan.fast and not self.plan.table.is_counter:
+        if self._by_last_write:
             passing = f"({row}.{quoted(PASSING)} > {row}.f AND {row}.{quoted(LAST)} >= {self._now})"
             return f"({live} OR {row}.{quoted(LASTING)} > {row}.f OR {passing})"
         cells = self._regulars[: len(self.plan.regular)]  # what is left of dropped columns shows no row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP
 from cdc_pipeline.errors import RowError, ValueOutOfRange
-from cdc_pipeline.load.clustering import sorted_as
+from cdc_pipeline.load.clustering import Clusterings
 from cdc_pipeline.load.postgres.cells import CellArrays
 from cdc_pipeline.load.postgres.copy_cy import encode_copy
 from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
@@ -18,8 +18,6 @@ from cdc_pipeline.load.postgres.fields import BinaryField, Field, Index, LongFie
 from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType, Unfit, ValueType
 from cdc_pipeline.transform import ColumnDeletions, MaskedBatch, RangeDeletion, Rows, taken
-from cdc_pipeline.types import clustering_key, range_bounds
-from cdc_pipeline.types.key_arrays import clustering_keys
 
 CopyColumns = list[tuple[str, Field]]
 
@@ -61,6 +59,9 @@ class _Encoder:
     cell_oid: int
     failures: dict[int, RowError] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.clusterings = Clusterings(self.plan.table, self.plan.clustering)
+
     def rows(self, rows: Rows, values: Sequence[ValueColumn], *, static: bool) -> CopyBatch | None:
         """Rows with their keys, liveness, deletion, and the columns that any of them touches."""
         if not len(rows):
@@ -72,7 +73,7 @@ class _Encoder:
             for key, array in zip(self.plan.clustering, rows.clustering, strict=True):
                 columns.append((key.sql_name, self._typed(key.column.name, key.column, key.type, array, rows.source)))
             if self.plan.has_clustering:
-                columns.append((CLUSTERING, self._clustering(rows)))
+                columns.append((CLUSTERING, BinaryField(self.clusterings.of(rows, self.failures))))
             columns.append((LIVE_W, LongField(rows.live_ts)))
             if rows.live_x.any():
                 columns.append((LIVE_X, LongField(rows.live_x, null=0)))
@@ -86,20 +87,6 @@ class _Encoder:
     def _key(self, key: KeyColumn, array: pa.Array, source: Longs) -> CopyColumns:
         typed = (key.sql_name, self._typed(key.column.name, key.column, key.type, array, source))
         return [typed, (key.raw_name, BinaryField(array))] if key.by_bytes else [typed]
-
-    def _clustering(self, rows: Rows) -> Field:
-        keys, bad = clustering_keys(*sorted_as(self.plan.clustering), rows.clustering)
-        for at in np.flatnonzero(bad):
-            self.failures[int(rows.source[at])] = self._unsortable()
-        return BinaryField(keys)
-
-    def _unsortable(self) -> RowError:
-        columns = self.plan.clustering
-        types = ", ".join(key.column.type.cql for key in columns)
-        why = "bytes that are none of the types'"
-        return ValueOutOfRange(
-            f"{self.plan.table.full_name} ({', '.join(k.column.name for k in columns)})", types, "its sort key", why
-        )
 
     def _value(self, value: ValueColumn, rows: Rows) -> CopyColumns:
         """The parts of one column; nothing when no row touches it."""
@@ -166,17 +153,8 @@ class _Encoder:
 
     def ranges(self, ranges: Sequence[RangeDeletion]) -> CopyBatch | None:
         """Ledger rows: partition, [lo, hi) of clustering sort bytes, timestamp; the greatest of equal bounds."""
-        encode = clustering_encoder(self.plan)
         greatest: dict[tuple[tuple[bytes, ...], bytes, bytes], RangeDeletion] = {}
-        for deletion in ranges:
-            lo, hi = b"", b"\xff"
-            if deletion.start is not None and deletion.end is not None:
-                start, end = deletion.start, deletion.end
-                try:
-                    lo, hi = range_bounds(encode, start.values, start.inclusive, end.values, end.inclusive)
-                except ValueError:
-                    self.failures[deletion.source] = self._unsortable()
-                    continue
+        for lo, hi, deletion in self.clusterings.bounded(ranges, self.failures):
             known = greatest.setdefault((deletion.key, lo, hi), deletion)
             if deletion.ts > known.ts:
                 greatest[deletion.key, lo, hi] = deletion
@@ -193,11 +171,6 @@ class _Encoder:
         columns.append(("hi", BinaryField(pa.array([hi for _, _, hi in greatest], pa.binary()))))
         columns.append(("ts", LongField(np.array([deletion.ts for deletion in chosen], np.int64))))
         return _copy_batch(columns, len(chosen))
-
-
-def clustering_encoder(plan: TablePlan) -> Callable[[Sequence[bytes | None]], bytes]:
-    """The sort bytes of a clustering, or of a prefix of one."""
-    return clustering_key(*sorted_as(plan.clustering))
 
 
 def _copy_batch(columns: CopyColumns, rows: int, *, inserts: bool = False) -> CopyBatch:
