@@ -6,13 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from cdc_pipeline.change import ChangeBatch, parse_segment_name
 from cdc_pipeline.errors import RowError, ValueOutOfRange
 from cdc_pipeline.schema import Column, Table
 from cdc_pipeline.transform import RangeDeletion, Rows
-from cdc_pipeline.types import Scalar, clustering_key, range_bounds
+from cdc_pipeline.types import Scalar, clustering_key, holds, range_bounds
 from cdc_pipeline.types.key_arrays import clustering_keys
+
+Places = npt.NDArray[np.uint64]
 
 
 class ClusteringColumn(Protocol):
@@ -25,6 +29,23 @@ class ClusteringColumn(Protocol):
     @property
     def masked(self) -> bool:
         """Whether its values are masks."""
+
+
+def has_forms(column: ClusteringColumn) -> bool:
+    """Whether equal values may be written in several forms, as the decimals 1.0 and 1.00.
+
+    They are one key, shown in the form that came first: a row that is there keeps its clustering when another is merged
+    with it (Cassandra's `Rows.merge`). So that no order of loading matters, a destination keeps each form behind its
+    place in the log, and of these the least.
+    """
+    return not column.masked and holds(column.column.type, "decimal")
+
+
+def written_at(batch: ChangeBatch, source: npt.NDArray[np.int64]) -> tuple[Places, Places]:
+    """(segment id, position) in the log of rows of a batch."""
+    segment = parse_segment_name(batch.segment)
+    segments = np.full(len(source), segment.id if segment is not None else 0, np.uint64)
+    return segments, batch.rows.column("position").to_numpy()[source].astype(np.uint64)
 
 
 class Clusterings:

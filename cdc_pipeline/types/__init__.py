@@ -26,6 +26,8 @@ from cdc_pipeline.types.model import (
     TupleType,
     UserType,
     VectorType,
+    holds,
+    inside,
 )
 from cdc_pipeline.types.numbers import decode_decimal, decode_varint
 from cdc_pipeline.types.ordering import ClusteringKey, clustering_key, range_bounds, sort_key
@@ -53,6 +55,8 @@ __all__ = [
     "decode_duration",
     "decode_varint",
     "field_label",
+    "holds",
+    "inside",
     "json_string",
     "map_key_json",
     "parse_type",

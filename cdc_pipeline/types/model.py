@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 #: bytes of the scalars that are written bare; tinyint, smallint, date, time and counter carry a length all the same
@@ -178,6 +179,21 @@ class CustomType(CqlType):
     def fixed_length(self) -> int | None:
         """Bytes of a value that is written bare, else None."""
         return _FIXED_CUSTOM.get(self.short_name)
+
+
+def inside(cql_type: CqlType) -> Iterator[CqlType]:
+    """The type, and all that it has inside."""
+    yield cql_type
+    single = [getattr(cql_type, name, None) for name in ("element", "key", "value")]
+    several = [part for name in ("elements", "field_types") for part in getattr(cql_type, name, ())]
+    for part in (*single, *several):
+        if isinstance(part, CqlType):
+            yield from inside(part)
+
+
+def holds(cql_type: CqlType, *names: str) -> bool:
+    """Whether a type is, or has inside, one of the scalars named."""
+    return any(isinstance(one, Scalar) and one.name in names for one in inside(cql_type))
 
 
 def _frozen_unless(multi_cell: bool, text: str) -> str:

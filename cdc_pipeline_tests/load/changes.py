@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cdc_pipeline.change import NO_TIMESTAMP, Bound, CellKind, ChangeBatch, RowKind
 from cdc_pipeline.schema import Column, ColumnKind, Table
-from cdc_pipeline.types import CqlType, parse_type
+from cdc_pipeline.types import CqlType, holds, parse_type
 
 USER_TYPES = {"name": (("first", "Last"), ("text", "int"))}
 CAPTURED_AT = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -72,7 +72,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Change:
-    """One row, static row, range tombstone or partition deletion."""
+    """One row, static row, range tombstone or partition deletion; `at`: its position in the log, where it matters."""
 
     key: tuple[bytes, ...]
     clustering: tuple[bytes | None, ...] = ()
@@ -83,6 +83,7 @@ class Change:
     live_ttl: int = 60
     deleted: int | None = None
     bounds: tuple[Bound, Bound] | None = None
+    at: int | None = None
 
 
 def context(*shards: tuple[int, int, int]) -> bytes:
@@ -97,7 +98,12 @@ def context(*shards: tuple[int, int, int]) -> bytes:
 
 
 def batch(of: Table, changes: Sequence[Change], *, segment: str = "CommitLog-7-1.log", first: int = 0) -> ChangeBatch:
-    """The batch of these changes; each has a position of its own, the first behind `first`."""
+    """The batch of these changes; each has its position or one by its number, the first behind `first`.
+
+    Where a key may be written in several forms they come in the order of their positions, as in a log.
+    """
+    if any(holds(column.type, "decimal") for column in of.clustering):
+        changes = sorted(changes, key=lambda change: change.at or 0)
     rows: dict[str, list[object]] = {
         name: []
         for name in (
@@ -110,7 +116,8 @@ def batch(of: Table, changes: Sequence[Change], *, segment: str = "CommitLog-7-1
     for number, change in enumerate(changes):
         for cell in change.cells:
             _add_cell(cells, of.value_ids[cell.column], cell)
-        _add_row(rows, change, number, first + 100 * (number + 1), len(cells["ts"]))
+        position = first + 100 * (number + 1) if change.at is None else change.at
+        _add_row(rows, change, number, position, len(cells["ts"]))
     return ChangeBatch(
         table=of,
         segment=segment,

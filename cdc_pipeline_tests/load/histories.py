@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 import uuid
 from collections.abc import Sequence
@@ -101,7 +102,7 @@ MULTI = (
 
 @dataclass(frozen=True)
 class History:
-    """A table and changes to it, with no order among them."""
+    """A table and changes to it, with no order among them but for their places in the log."""
 
     table: Table
     changes: tuple[Change, ...]
@@ -158,17 +159,13 @@ def histories(draw: st.DrawFn, *, of: Table | None = None, distinct_times: bool 
     else:
         times = [st.sampled_from(TIMES)] * count
     partitions = [tuple(draw(values(c.type, key=True)) for c in table_.partition_key) for _ in range(2)]
-    return History(table_, tuple(draw(_change(table_, partitions, draw(at))) for at in times))
+    changes = [draw(_change(table_, partitions, draw(at))) for at in times]
+    return History(table_, tuple(dataclasses.replace(one, at=100 * number) for number, one in enumerate(changes, 1)))
 
 
 def values(kind: CqlType, *, key: bool = False) -> st.SearchStrategy[bytes]:
     """Few values of a type. A key is not empty: whether one may be is the number of key columns' doing."""
     return st.sampled_from(pool(kind, key=key))
-
-
-def clusterings(kind: CqlType) -> st.SearchStrategy[bytes]:
-    """Values of a type that Cassandra tells apart: 1.0 and 1.00 are one row, shown in whichever form came first."""
-    return st.sampled_from(list({repr(rank(kind, value)): value for value in pool(kind)}.values()))
 
 
 def pool(kind: CqlType, *, key: bool = False) -> tuple[bytes, ...]:
@@ -217,7 +214,7 @@ def _change(draw: st.DrawFn, of: Table, partitions: Sequence[tuple[bytes, ...]],
         return Change(key, kind=RowKind.RANGE, deleted=ts, bounds=(draw(_bound(of)), draw(_bound(of))))
     if kind == "static":
         return Change(key, kind=RowKind.STATIC, cells=draw(_cells(of.static, ts)))
-    clustering = tuple(draw(clusterings(column.type)) for column in of.clustering)
+    clustering = tuple(draw(values(column.type)) for column in of.clustering)
     if kind == "row":
         return Change(key, clustering, deleted=ts)
     cells = draw(_cells(of.regular, ts))
@@ -230,7 +227,7 @@ def _change(draw: st.DrawFn, of: Table, partitions: Sequence[tuple[bytes, ...]],
 @st.composite
 def _bound(draw: st.DrawFn, of: Table) -> Bound:
     length = draw(st.integers(0, len(of.clustering)))
-    prefix = tuple(draw(clusterings(column.type)) for column in of.clustering[:length])
+    prefix = tuple(draw(values(column.type)) for column in of.clustering[:length])
     return Bound(prefix, draw(st.booleans()) if prefix else True)
 
 

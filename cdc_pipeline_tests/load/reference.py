@@ -45,6 +45,8 @@ class Reference:
         self.ranges: dict[Key, list[tuple[Bound | None, Bound | None, int]]] = defaultdict(list)
         self.rows: set[tuple[Key, Clustering]] = set()
         self.truncated = NO_TIMESTAMP
+        self._clusterings: dict[tuple[Key, str], Clustering] = {}
+        self._forms: dict[tuple[Key, Clustering], tuple[int, Clustering]] = {}
 
     def truncate(self, ts: int) -> None:
         """Empties the table at a time (µs): all that was written at or before it is gone, whenever it comes."""
@@ -57,7 +59,7 @@ class Reference:
             start, end = change.bounds or (None, None)
             self.ranges[change.key].append((start, end, change.deleted))
             return
-        place = (change.key, STATIC if change.kind == RowKind.STATIC else change.clustering)
+        place = (change.key, STATIC if change.kind == RowKind.STATIC else self._clustering(change))
         self.rows.add(place)
         if change.live is not None:
             liveness = (change.live, change.live_expires or 0, -change.live_ttl if change.live_expires else 0)
@@ -66,6 +68,15 @@ class Reference:
             self.row_deletions[place] = max(change.deleted, self.row_deletions.get(place, NO_TIMESTAMP))
         for cell in change.cells:
             self._add_cell(place, cell)
+
+    def _clustering(self, change: Change) -> Clustering:
+        """What rows that are one to Cassandra have in common: of 1.0 and 1.00 that which the log has first is shown."""
+        kinds = [column.type for column in self.table.clustering]
+        ranks = repr([rank(kind, value) for kind, value in zip(kinds, change.clustering, strict=True)])
+        clustering = self._clusterings.setdefault((change.key, ranks), change.clustering)
+        written = (change.at or 0, change.clustering)
+        self._forms[change.key, clustering] = min(written, self._forms.get((change.key, clustering), written))
+        return clustering
 
     def _add_cell(self, place: tuple[Key, Clustering], cell: Cell) -> None:
         if cell.deletes:
@@ -116,7 +127,8 @@ class Reference:
         alive = written > floor and (not expires or expires > now)
         if not alive and all(value is None for value in values.values()):
             return None
-        return self._names(self.table.partition_key, key) | self._names(self.table.clustering, clustering) | values
+        _, shown = self._forms[key, clustering]
+        return self._names(self.table.partition_key, key) | self._names(self.table.clustering, shown) | values
 
     def _statics(self, key: Key, now: int) -> Row:
         floor = max([ts for start, _, ts in self.ranges[key] if start is None], default=NO_TIMESTAMP)

@@ -126,7 +126,7 @@ def _values(values: tuple[ValueColumn, ...]) -> Columns:
 
 def _key_columns(key: KeyColumn, index: tuple[str, ...]) -> Columns:
     """What is not part of the sorting key follows from it."""
-    typed = (key.place, key.sql if key.place in index else _following(key.sql))
+    typed = (key.place, key.sql if key.place in index else _first(key.sql) if key.has_forms else _following(key.sql))
     if not key.by_bytes or not key.place.startswith("p"):
         return [typed]
     return [typed, (key.raw, "String")]
@@ -149,6 +149,11 @@ def _max_map(sql: str) -> str:
     return f"SimpleAggregateFunction(maxMap, {sql})"
 
 
+def _first(sql: str) -> str:
+    """A value behind its place in the log: the first stays."""
+    return f"SimpleAggregateFunction(min, Tuple(s UInt64, o UInt64, f {sql}))"
+
+
 def _following(sql: str) -> str:
-    """A column that follows from the key; of two forms of one key, as 1.0 and 1.00, always the same."""
+    """A column that follows from the key."""
     return f"SimpleAggregateFunction(any, {sql})" if "Map(" in sql else _max(sql)

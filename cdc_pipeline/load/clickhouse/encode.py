@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cdc_pipeline.change import NO_TIMESTAMP
+from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch
 from cdc_pipeline.errors import RowError, ValueOutOfRange
 from cdc_pipeline.load.arrays import content
 from cdc_pipeline.load.clickhouse.ddl import DELETED, LAST, LASTING, LIVE, PASSING
 from cdc_pipeline.load.clickhouse.plan import CLUSTERING, KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.clickhouse.types import CellsType, ValueType, counters
-from cdc_pipeline.load.clustering import Clusterings
+from cdc_pipeline.load.clustering import Clusterings, written_at
 from cdc_pipeline.transform import Cells, MaskedBatch, RangeDeletion, Rows, taken
 from cdc_pipeline.transform.compaction import TOMBSTONE_X
 from cdc_pipeline.types import SetType
@@ -41,8 +41,8 @@ class EncodedTable:
 
 def encode_table(plan: TablePlan, masked: MaskedBatch) -> EncodedTable:
     """Encodes a batch."""
-    encoder = _Encoder(plan)
     merged = masked.merged
+    encoder = _Encoder(plan, merged.batch)
     rows = encoder.rows(merged.rows, plan.regular, static=False)
     static = encoder.rows(merged.static, plan.static, static=True) if plan.static else None
     ranges = encoder.ranges(merged.ranges) if merged.ranges else None
@@ -63,6 +63,7 @@ def ranks(x: Longs, filled: npt.NDArray[np.bool_] | None = None) -> Stamps:
 @dataclass
 class _Encoder:
     plan: TablePlan
+    batch: ChangeBatch
     failures: dict[int, RowError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,10 +95,15 @@ class _Encoder:
             null = np.flatnonzero(typed.values.is_null().to_numpy(zero_copy_only=False)).tolist()
             unfit = dict.fromkeys(null, "an empty value, which a key column has no place for") | unfit
         self._unfit(key, unfit, source)
-        columns = {key.place: typed.values}
+        columns = {key.place: self._placed(typed.values, source) if key.has_forms else typed.values}
         if key.by_bytes and key.place.startswith("p"):
             columns[key.raw] = array.fill_null(b"")
         return columns
+
+    def _placed(self, values: pa.Array, source: Longs) -> pa.Array:
+        """Values behind the places in the log (segment id, position) that they come from."""
+        segments, positions = written_at(self.batch, source)
+        return pa.StructArray.from_arrays([pa.array(segments), pa.array(positions), values], ["s", "o", "f"])
 
     def _value(self, value: ValueColumn, rows: Rows) -> Columns:
         """The parts of one column; nothing when no row touches it."""

@@ -16,6 +16,7 @@ from cdc_pipeline.load.clickhouse.types import (
     masked_cells_type,
     value_type,
 )
+from cdc_pipeline.load.clustering import has_forms
 from cdc_pipeline.load.planning import Planner, Shape, Types
 from cdc_pipeline.schema import Column, Table
 
@@ -36,6 +37,12 @@ class KeyColumn:
     type: ValueType
     by_bytes: bool
     nullable: bool
+
+    @property
+    def has_forms(self) -> bool:
+        """Whether one clustering value may be shown in several forms (`clustering.py`); a `Map` has no order."""
+        written = self.place.startswith("c") and has_forms(self)
+        return written and not self.type.sql.startswith(("Decimal(", "Map("))
 
     @property
     def sql(self) -> str:

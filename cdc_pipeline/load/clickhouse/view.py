@@ -89,7 +89,7 @@ class _Shown:
         return self._with_rows() + (f" UNION ALL {self._statics_alone()}" if self.plan.static else "")
 
     def _with_rows(self) -> str:
-        keys = [f"{self._row}.{quoted(key.place)} AS {quoted(key.column.name)}" for key in self._keys()]
+        keys = [f"{self._key(key)} AS {quoted(key.column.name)}" for key in self._keys()]
         values = [*self._statics, *self._regulars]
         shown = [f"{one.shown} AS {quoted(one.name)}" for one in values]
         source = self._source(self.rows, self._row)
@@ -120,6 +120,10 @@ class _Shown:
 
     def _keys(self) -> tuple[KeyColumn, ...]:
         return (*self.plan.partition_key, *self.plan.clustering)
+
+    def _key(self, key: KeyColumn) -> str:
+        place = f"{self._row}.{quoted(key.place)}"
+        return f"tupleElement({place}, 'f')" if key.has_forms else place
 
     def _source(self, name: str, alias: str) -> str:
         return f"{quoted(self.plan.state_database)}.{quoted(name)} AS {alias}"

@@ -7,7 +7,7 @@ from importlib import resources
 
 from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.plan import CLUSTERING as CLUSTERING
-from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
+from cdc_pipeline.load.postgres.plan import WRITTEN, KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType
 
 LIVE_W, LIVE_X, DELETED = '"r:lw"', '"r:lx"', '"r:dw"'
@@ -58,7 +58,7 @@ LARGEST_TABLE = 1600
 def width(plan: TablePlan) -> int:
     """Columns of the widest state table."""
     keys = sum(2 if key.by_bytes else 1 for key in plan.partition_key)
-    rows = keys + len(plan.clustering) + 5 + sum(len(value_parts(value)) for value in plan.regular)
+    rows = keys + len(plan.clustering) + 6 + sum(len(value_parts(value)) for value in plan.regular)
     return max(rows, keys + 2 + sum(len(value_parts(value)) for value in plan.static))
 
 
@@ -218,7 +218,8 @@ def _key_columns(key: KeyColumn) -> str:
 def _clustering_columns(plan: TablePlan) -> list[str]:
     if not plan.has_clustering:
         return []
-    return [*(f"{key.sql_name} {key.type.sql}" for key in plan.clustering), f"{CLUSTERING} bytea NOT NULL"]
+    written = [f"{WRITTEN} bytea"] if plan.formed else []
+    return [*(f"{key.sql_name} {key.type.sql}" for key in plan.clustering), f"{CLUSTERING} bytea NOT NULL", *written]
 
 
 def _derived_columns(plan: TablePlan) -> list[str]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from cdc_pipeline.change import NO_TIMESTAMP
+from cdc_pipeline.change import NO_TIMESTAMP, ChangeBatch
 from cdc_pipeline.errors import RowError, ValueOutOfRange
-from cdc_pipeline.load.clustering import Clusterings
+from cdc_pipeline.load.clustering import Clusterings, written_at
 from cdc_pipeline.load.postgres.cells import CellArrays
 from cdc_pipeline.load.postgres.copy_cy import encode_copy
 from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X
 from cdc_pipeline.load.postgres.fields import BinaryField, Field, Index, LongField, Longs
-from cdc_pipeline.load.postgres.plan import KeyColumn, TablePlan, ValueColumn
+from cdc_pipeline.load.postgres.plan import WRITTEN, KeyColumn, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import CellsType, Unfit, ValueType
 from cdc_pipeline.transform import ColumnDeletions, MaskedBatch, RangeDeletion, Rows, taken
 
@@ -45,8 +45,8 @@ class EncodedTable:
 
 def encode_table(plan: TablePlan, masked: MaskedBatch, cell_oid: int) -> EncodedTable:
     """Encodes a batch. `cell_oid` is the server's oid of `cdc.cell`."""
-    encoder = _Encoder(plan, cell_oid)
     merged = masked.merged
+    encoder = _Encoder(plan, cell_oid, merged.batch)
     rows = encoder.rows(merged.rows, plan.regular, static=False)
     static = encoder.rows(merged.static, plan.static, static=True) if plan.static else None
     ranges = encoder.ranges(merged.ranges) if merged.ranges else None
@@ -57,6 +57,7 @@ def encode_table(plan: TablePlan, masked: MaskedBatch, cell_oid: int) -> Encoded
 class _Encoder:
     plan: TablePlan
     cell_oid: int
+    batch: ChangeBatch
     failures: dict[int, RowError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,6 +75,8 @@ class _Encoder:
                 columns.append((key.sql_name, self._typed(key.column.name, key.column, key.type, array, rows.source)))
             if self.plan.has_clustering:
                 columns.append((CLUSTERING, BinaryField(self.clusterings.of(rows, self.failures))))
+            if self.plan.formed:
+                columns.append((WRITTEN, self._written(rows.source)))
             columns.append((LIVE_W, LongField(rows.live_ts)))
             if rows.live_x.any():
                 columns.append((LIVE_X, LongField(rows.live_x, null=0)))
@@ -87,6 +90,12 @@ class _Encoder:
     def _key(self, key: KeyColumn, array: pa.Array, source: Longs) -> CopyColumns:
         typed = (key.sql_name, self._typed(key.column.name, key.column, key.type, array, source))
         return [typed, (key.raw_name, BinaryField(array))] if key.by_bytes else [typed]
+
+    def _written(self, source: Longs) -> Field:
+        """Segment id and position in the log, as bytes that sort."""
+        places = np.stack(written_at(self.batch, source), axis=1).astype(">u8").tobytes()
+        fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(source), [None, pa.py_buffer(places)])
+        return BinaryField(fixed.cast(pa.binary()))
 
     def _value(self, value: ValueColumn, rows: Rows) -> CopyColumns:
         """The parts of one column; nothing when no row touches it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cdc_pipeline.load.postgres.ddl import CLUSTERING, DELETED, LIVE_W, LIVE_X, SEEN, inside, ledger_key
 from cdc_pipeline.load.postgres.names import quoted
-from cdc_pipeline.load.postgres.plan import TablePlan, ValueColumn
+from cdc_pipeline.load.postgres.plan import WRITTEN, TablePlan, ValueColumn
 from cdc_pipeline.load.postgres.types import ValueType
 
 OLD, NEW = "s", "excluded"
@@ -45,6 +45,10 @@ def merge_rows(plan: TablePlan, name: str, columns: Sequence[str], *, static: bo
         sets.append(f"{DELETED} = greatest({OLD}.{DELETED}, {NEW}.{DELETED})")
         guards.append(f"coalesce({NEW}.{DELETED} > {OLD}.{DELETED}, {NEW}.{DELETED} IS NOT NULL)")
     sets.append(f"{SEEN} = NULL")
+    if WRITTEN in columns:
+        earlier = f"{NEW}.{WRITTEN} < {OLD}.{WRITTEN}"
+        sets += [_taken(name, earlier) for name in (WRITTEN, *(key.sql_name for key in plan.formed))]
+        guards.append(earlier)
     for value in values:
         value_sets, guard = _merged(value, columns)
         sets += value_sets

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from cdc_pipeline.load.clustering import has_forms
 from cdc_pipeline.load.planning import Planner, Shape, Types
 from cdc_pipeline.load.postgres import names
 from cdc_pipeline.load.postgres.types import (
@@ -22,6 +23,9 @@ from cdc_pipeline.schema import Column, Table
 
 CLUSTERING = '"r:ck"'
 """The clustering's sort bytes: rows lie in a partition as Cassandra sorts them, and a range is two of these."""
+
+WRITTEN = '"r:at"'
+"""Where in the log the clustering of a row was written as it is shown; only where it may be in several forms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,11 @@ class TablePlan(Shape[KeyColumn, ValueColumn]):
     def partition_names(self) -> tuple[str, ...]:
         """The columns that identify a partition, quoted."""
         return tuple(key.index_name for key in self.partition_key)
+
+    @property
+    def formed(self) -> tuple[KeyColumn, ...]:
+        """The clustering columns that may be written in several forms (`clustering.py`)."""
+        return tuple(key for key in self.clustering if has_forms(key))
 
     @property
     def row_key(self) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ class ClickHouseDestination(Destination):
                 self.truncate(table, one)
                 continue
             parked = {letter.position.offset for letter in self.load(batch(table, one))}
-            loaded += [change for at, change in enumerate(one) if 100 * (at + 1) not in parked]
+            loaded += [change for number, change in enumerate(one, 1) if (change.at or 100 * number) not in parked]
         return loaded
 
 

@@ -26,11 +26,11 @@ from cdc_pipeline.types import (
     MapType,
     Scalar,
     SetType,
-    TupleType,
     UserType,
     VectorType,
     decode_decimal,
     decode_varint,
+    inside,
     split_collection,
     to_json,
 )
@@ -206,16 +206,7 @@ def _json(cql_type: CqlType) -> ValueType:
 
 def holds_user_type(cql_type: CqlType) -> bool:
     """Whether a type is, or has inside, a user type, whose fields may be renamed."""
-    match cql_type:
-        case UserType():
-            return True
-        case ListType(element) | SetType(element) | VectorType(element):
-            return holds_user_type(element)
-        case MapType(key, value):
-            return holds_user_type(key) or holds_user_type(value)
-        case TupleType(elements):
-            return any(map(holds_user_type, elements))
-    return False
+    return any(isinstance(one, UserType) for one in inside(cql_type))
 
 
 def _overridden(cql_type: CqlType, override: str) -> ValueType:

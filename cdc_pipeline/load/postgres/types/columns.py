@@ -12,7 +12,7 @@ from cdc_pipeline.load.postgres.types import scalars
 from cdc_pipeline.load.postgres.types.at_once import AtOnce
 from cdc_pipeline.load.postgres.types.literals import element_literal
 from cdc_pipeline.load.postgres.types.mapping import BYTEA, PROFILES, TEXT, UUID, ScalarType
-from cdc_pipeline.load.postgres.types.nested import array_encoder, check_jsonb, holds, json_text
+from cdc_pipeline.load.postgres.types.nested import array_encoder, check_jsonb, json_text
 from cdc_pipeline.transform.counters import count_of, shards
 from cdc_pipeline.types import (
     CqlType,
@@ -26,6 +26,7 @@ from cdc_pipeline.types import (
     decode_decimal,
     decode_varint,
     field_label,
+    holds,
     json_string,
     map_key_json,
     part_json,
@@ -189,7 +190,7 @@ def _or_null(render: Callable[[bytes], str], scalar: ScalarType) -> Callable[[by
 
 def _map_fragment(cql_type: MapType, profile: str) -> Fragment:
     key, value = part_json(cql_type.key), part_json(cql_type.value)
-    numbers = holds(cql_type, ("decimal", "varint"))
+    numbers = holds(cql_type, "decimal", "varint")
 
     def fragment(path: bytes, raw: bytes) -> str:
         text = f"{map_key_json(key(path))}: {value(raw)}"
@@ -202,7 +203,7 @@ def _map_fragment(cql_type: MapType, profile: str) -> Fragment:
 
 def _field_fragment(cql_type: UserType, profile: str) -> Fragment:
     renders = [part_json(field) for field in cql_type.field_types]
-    numbers = [holds(field, ("decimal", "varint")) for field in cql_type.field_types]
+    numbers = [holds(field, "decimal", "varint") for field in cql_type.field_types]
 
     def fragment(path: bytes, raw: bytes) -> str:
         index = int.from_bytes(path, "big")

@@ -9,14 +9,13 @@ from decimal import Decimal
 
 from cdc_pipeline.load.arrays import Unfit
 from cdc_pipeline.load.postgres.types.mapping import ScalarType
-from cdc_pipeline.types import CqlType, MapType, Scalar, split_collection, to_json
+from cdc_pipeline.types import CqlType, MapType, holds, inside, split_collection, to_json
 
 _LARGEST_DIGITS = 131_072
 _LARGEST_SCALE = 16_383
 _HEAD = struct.Struct(">iii")
 _DIMENSION = struct.Struct(">ii")
 _LENGTH = struct.Struct(">i")
-_NUMERIC_NAMES = ("decimal", "varint")
 
 
 def array_encoder(cql_type: CqlType, element: ScalarType) -> Callable[[bytes], bytes]:
@@ -43,7 +42,8 @@ def json_text(cql_type: CqlType, *, as_jsonb: bool) -> Callable[[bytes], str]:
     render = to_json(cql_type, "destination")
     if not as_jsonb:
         return render
-    numbers, maps = holds(cql_type, _NUMERIC_NAMES), _holds_map(cql_type)
+    numbers = holds(cql_type, "decimal", "varint")
+    maps = any(isinstance(one, MapType) for one in inside(cql_type))
 
     def checked(raw: bytes) -> str:
         text = render(raw)
@@ -82,20 +82,3 @@ def _check_number(text: str) -> None:
     assert isinstance(exponent, int)
     if -exponent > _LARGEST_SCALE or len(digits) + exponent > _LARGEST_DIGITS:
         raise Unfit("a number beyond numeric")
-
-
-def holds(cql_type: CqlType, names: tuple[str, ...]) -> bool:
-    """Whether a type is, or contains, one of the scalars named."""
-    if isinstance(cql_type, Scalar):
-        return cql_type.name in names
-    return any(holds(part, names) for part in _parts(cql_type))
-
-
-def _holds_map(cql_type: CqlType) -> bool:
-    return isinstance(cql_type, MapType) or any(map(_holds_map, _parts(cql_type)))
-
-
-def _parts(cql_type: CqlType) -> list[CqlType]:
-    single = [getattr(cql_type, name, None) for name in ("element", "key", "value")]
-    several = [part for name in ("elements", "field_types") for part in getattr(cql_type, name, ())]
-    return [part for part in (*single, *several) if isinstance(part, CqlType)]
