@@ -17,6 +17,7 @@ from cdc_pipeline.load.postgres import PostgresSink
 from cdc_pipeline.offsets import Lane, LaneState
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingPolicy, MaskingRules, TableMasks
+from cdc_pipeline_tests.load.changes import Change, batch
 from cdc_pipeline_tests.load.reference import Row
 
 LANE = Lane("warehouse", "node1")
@@ -59,15 +60,26 @@ class Destination:
     def load(self, *batches: ChangeBatch) -> list[DeadLetterEvent]:
         """Loads batches, a transaction each, without an offset; returns what was parked."""
         parked: list[DeadLetterEvent] = []
-        for batch in batches:
-            fitted = self.fit(batch)
-            self.sink.load(LANE, [fitted.encoded], fitted.letters, end_of(batch))
+        for one in batches:
+            fitted = self.fit(one)
+            self.sink.load(LANE, [fitted.encoded], fitted.letters, end_of(one))
             parked += fitted.letters
         return parked
 
     def truncate(self, table: Table, ts: int) -> None:
         """Empties a table at a time (µs), as TRUNCATE in the log does."""
         self.sink.load(LANE, [], [], Position("CommitLog-7-1.log", 1), [Truncation(table, ts)])
+
+    def deliver(self, table: Table, delivered: Iterable[Sequence[Change] | int]) -> list[Change]:
+        """Loads batches of changes, and truncations at a time (µs); returns the changes that were not parked."""
+        loaded: list[Change] = []
+        for one in delivered:
+            if isinstance(one, int):
+                self.truncate(table, one)
+                continue
+            parked = {letter.position.offset for letter in self.load(batch(table, one))}
+            loaded += [change for number, change in enumerate(one, 1) if (change.at or 100 * number) not in parked]
+        return loaded
 
     def apply(self, held: LaneState, *batches: ChangeBatch) -> LaneState:
         """Applies batches in one transaction, with the offset behind the last."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -18,7 +17,6 @@ from cdc_pipeline.load.clickhouse.plan import TablePlan
 from cdc_pipeline.load.clickhouse.sink import ClickHouseSink
 from cdc_pipeline.schema import Table
 from cdc_pipeline_tests.clickhouse import ChDatabase
-from cdc_pipeline_tests.load.changes import Change, batch
 from cdc_pipeline_tests.load.destination import Destination
 
 _BY_THE_WAY = (ddl.APPLIED, ddl.LASTING, ddl.PASSING, ddl.LAST)
@@ -109,17 +107,6 @@ class ClickHouseDestination(Destination):
         statements = [f"DROP TABLE IF EXISTS {name} SYNC" for name in self.state_tables(table)]
         shown = [f"DROP VIEW IF EXISTS {one.quoted}" for one in view.views(self.plan(table))]
         self.run(*reversed(shown), *statements)
-
-    def deliver(self, table: Table, delivered: Iterable[Sequence[Change] | int]) -> list[Change]:
-        """Loads batches of changes, and truncations at a time (µs); returns the changes that were not parked."""
-        loaded: list[Change] = []
-        for one in delivered:
-            if isinstance(one, int):
-                self.truncate(table, one)
-                continue
-            parked = {letter.position.offset for letter in self.load(batch(table, one))}
-            loaded += [change for number, change in enumerate(one, 1) if (change.at or 100 * number) not in parked]
-        return loaded
 
 
 def state_of(place: ChDatabase) -> dict[str, list[str]]:

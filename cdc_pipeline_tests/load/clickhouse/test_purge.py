@@ -12,14 +12,13 @@ from cdc_pipeline.change import Bound, RowKind
 from cdc_pipeline.load.clickhouse.connection import Connection
 from cdc_pipeline.schema import Table
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
+from cdc_pipeline_tests.load.clickhouse.conftest import Make
 from cdc_pipeline_tests.load.clickhouse.destination import ClickHouseDestination, again
-from cdc_pipeline_tests.load.clickhouse.test_merge import MERGES, Make, deliver, loaded, one_place
+from cdc_pipeline_tests.load.clickhouse.merging import MERGES, deliver
 from cdc_pipeline_tests.load.histories import NOW, histories
-from cdc_pipeline_tests.load.postgres.test_merge import deliveries, many
+from cdc_pipeline_tests.load.merging import deliveries, many
 from cdc_pipeline_tests.load.reference import reference
 from cdc_pipeline_tests.types.values import int_bytes
-
-__all__ = ["loaded", "one_place"]
 
 DAY = 86_400
 SHAPE = table("t", clustering=[("ck", "int")], static=[("s", "int")], regular=[("v", "int"), ("m", "map<text, int>")])

@@ -13,14 +13,13 @@ from cdc_pipeline.load.clickhouse.options import ClickHouseOptions
 from cdc_pipeline.schema import TableFilter
 from cdc_pipeline_tests.clickhouse import ChDatabase
 from cdc_pipeline_tests.load.changes import Cell, Change, table
+from cdc_pipeline_tests.load.clickhouse.conftest import Make
 from cdc_pipeline_tests.load.clickhouse.destination import ClickHouseDestination, again
-from cdc_pipeline_tests.load.clickhouse.test_merge import MERGES, Make, deliver, loaded, one_place
+from cdc_pipeline_tests.load.clickhouse.merging import MERGES, deliver
 from cdc_pipeline_tests.load.histories import NOW, histories
-from cdc_pipeline_tests.load.postgres.test_merge import deliveries, many
+from cdc_pipeline_tests.load.merging import deliveries, many
 from cdc_pipeline_tests.load.reference import reference
 from cdc_pipeline_tests.types.values import int_bytes
-
-__all__ = ["loaded", "one_place"]
 
 FAST = ClickHouseOptions(fast=TableFilter(("*",)))
 OF = table("t", clustering=[("ck", "int")], regular=[("v", "int"), ("w", "int"), ("m", "set<int>")])

@@ -1,4 +1,4 @@
-"""What a server makes of binary fields."""
+"""What a server makes of binary fields, and a database for one example after the other."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline.load.postgres.copy_cy import HEADER, TRAILER
+from cdc_pipeline_tests.load.postgres.merging import PostgresGround
 
 Stored = Callable[[str, Sequence[bytes | None]], list[str | None]]
 
@@ -38,3 +39,22 @@ def copied(connection: psycopg.Connection[Any], sql: str, fields: Sequence[bytes
                 copy.write(b"\x00\x01" + size.to_bytes(4, "big", signed=True) + (field or b""))
             copy.write(TRAILER)
         return [text for (text,) in connection.execute("SELECT v::text FROM sent ORDER BY at").fetchall()]
+
+
+@pytest.fixture
+def new_database(make_pg_database: Callable[[], str]) -> Callable[[], str]:
+    """A function that empties one database of everything, for one example after the other."""
+    conninfo = make_pg_database()
+
+    def empty() -> str:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS cdc, ks CASCADE")
+        return conninfo
+
+    return empty
+
+
+@pytest.fixture
+def ground(new_database: Callable[[], str]) -> PostgresGround:
+    """Where one example after the other is loaded."""
+    return PostgresGround(new_database)

@@ -16,11 +16,9 @@ from cdc_pipeline.schema import Table
 from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
 from cdc_pipeline_tests.load.destination import Destination
 from cdc_pipeline_tests.load.histories import NOW, histories
-from cdc_pipeline_tests.load.postgres.test_merge import deliveries, many, new_database
+from cdc_pipeline_tests.load.merging import deliveries, many
 from cdc_pipeline_tests.load.reference import reference
 from cdc_pipeline_tests.types.values import int_bytes
-
-__all__ = ["new_database"]
 
 DAY = 86_400.0
 OF = table("t", clustering=[("ck", "int")], static=[("s", "int")], regular=[("v", "int"), ("m", "map<text, int>")])

@@ -26,7 +26,7 @@ from cdc_pipeline_tests.load.changes import Cell, Change, batch, table
 from cdc_pipeline_tests.load.contract import SinkContract
 from cdc_pipeline_tests.load.destination import LANE, Destination
 from cdc_pipeline_tests.load.histories import NOW, TIMES, histories
-from cdc_pipeline_tests.load.postgres.test_merge import deliveries, many
+from cdc_pipeline_tests.load.merging import deliveries, many
 from cdc_pipeline_tests.load.postgres.test_sink import Database
 from cdc_pipeline_tests.load.reference import reference
 from cdc_pipeline_tests.types.values import int_bytes
@@ -74,19 +74,6 @@ def destination(pg_database: str) -> Iterator[Callable[..., Destination]]:
     yield prepared
     for one in made:
         one.sink.close()
-
-
-@pytest.fixture
-def new_database(make_pg_database: Callable[[], str]) -> Callable[[], str]:
-    """A function that empties one database of everything, for one example after the other."""
-    conninfo = make_pg_database()
-
-    def empty() -> str:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA IF EXISTS cdc, ks CASCADE")
-        return conninfo
-
-    return empty
 
 
 def clocked(conninfo: str, now: int) -> str:

@@ -14,7 +14,7 @@ from cdc_pipeline.load.timescaledb import HypertableOptions
 from cdc_pipeline_tests.load.changes import batch, table
 from cdc_pipeline_tests.load.destination import Destination, state_of
 from cdc_pipeline_tests.load.histories import NOW, POOLS, histories
-from cdc_pipeline_tests.load.postgres.test_merge import deliveries, many
+from cdc_pipeline_tests.load.merging import deliveries, many
 from cdc_pipeline_tests.load.reference import reference
 from cdc_pipeline_tests.load.timescaledb.server.conftest import compress_all, maker
 
