@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -19,12 +20,12 @@ from cdc_pipeline.change import Bound, RowKind
 from cdc_pipeline.load import Parity
 from cdc_pipeline.schema import Table
 from cdc_pipeline.transform import KeyRing, MaskingRules
-from cdc_pipeline_tests.load.changes import Cell, Change, context, table
+from cdc_pipeline_tests.load.changes import Cell, Change, batch, context, table
 from cdc_pipeline_tests.load.destination import Destination
 from cdc_pipeline_tests.load.histories import NOW, TIMES, History, counter_tables, histories
 from cdc_pipeline_tests.load.reference import Reference, reference
 from cdc_pipeline_tests.load.versions import Pairs, pairs_of_cells, pairs_of_rows
-from cdc_pipeline_tests.types.values import int_bytes
+from cdc_pipeline_tests.types.values import counted, decimal_bytes, int_bytes
 
 ONE = int_bytes(1)
 PROFILES = st.sampled_from(["native", "exact"])
@@ -203,6 +204,27 @@ class MergeContract:
         """However truncations and changes follow each other, what was written before the last one is gone, and no
         more."""
         assert_answers(ground, data, data.draw(histories()), times, profile=profile)
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+    def test_the_first_form_of_a_key_is_shown(self, ground: Ground[Any], order: Sequence[int]) -> None:
+        """Of the decimals 1.00, 1.0 and 1.000, which are one key, and of those inside another value: that which stands
+        first in the oldest segment, be it there for a deletion alone."""
+        kinds = [("c", "decimal"), ("d", "frozen<list<decimal>>")]
+        of = ground.own(table("t", clustering=kinds, regular=[("v", "int")]))
+        numbers = (decimal_bytes(100, 2), decimal_bytes(10, 1), decimal_bytes(1000, 3))
+        two, one, three = ((number, counted(number)) for number in numbers)
+        written = [
+            ("CommitLog-7-9.log", Change((ONE,), two, deleted=3, at=300)),
+            ("CommitLog-7-9.log", Change((ONE,), one, (Cell("v", 5, ONE),), live=5, at=400)),
+            ("CommitLog-7-10.log", Change((ONE,), three, (Cell("v", 6, ONE),), live=4, at=100)),
+        ]
+        with ground.loaded(of, profile="exact") as there:
+            for segment, change in (written[at] for at in order):
+                assert there.load(batch(of, [change], segment=segment)) == []
+            for _ in range(2):
+                ((shown, inside),) = there.query(f"SELECT c, d FROM {ground.view(there, of)}")
+                assert (shown, re.findall(r"1\.0+", str(inside))) == ("1.00", ["1.00"])
+                ground.deliver(there, of, [], ground.settled)
 
     # --- counters --------------------------------------------------------------------------------------------------
 

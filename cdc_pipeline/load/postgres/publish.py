@@ -169,7 +169,7 @@ def dropped(connection: Connection, name: str, kind: str) -> bool:
         with connection.transaction():
             connection.execute(f"DROP {kind} {name}".encode())
     except psycopg.errors.DependentObjectsStillExist:
-        _say(connection, name, "it has to be made anew")
+        _say(connection, name, "it should be dropped")
         return False
     return True
 
