@@ -36,7 +36,7 @@ test-live: setup  ## random schemas and statements on live Cassandra nodes; need
 	$(BIN)/python -m pytest -m live cdc_pipeline_tests/live $(ARGS)
 
 test-long: setup  ## more of the same: dropped bits, kills (CDC_CHAOS_KILLS), histories (CDC_CASES), recordings (CDC_RECORDINGS=FOLDER)
-	$(BIN)/python -m pytest -m long -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m long -n 2 --dist worksteal --hypothesis-profile=exploring $(ARGS)
 
 fuzz: setup  ## each fuzzer of the decoder for MINUTES (10)
 	$(BIN)/python -m cdc_pipeline_tests.fuzz --minutes $(MINUTES)

@@ -11,11 +11,18 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 
 from cdc_pipeline.embedded.postgres import EmbeddedPostgres
 from cdc_pipeline_tests import clickhouse
 from cdc_pipeline_tests.clickhouse import ChDatabase, ChServer
 from cdc_pipeline_tests.load.timescaledb.provider import header
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("exploring", deadline=None)
+settings.load_profile("repeatable")
+"""`make test` draws the same examples each time: what fails has to do with what changed. `make test-long` and the
+fuzzers explore. A busy machine is no failure."""
 
 
 def pytest_report_header() -> list[str]:

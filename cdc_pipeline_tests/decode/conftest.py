@@ -8,13 +8,9 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
-from hypothesis import settings
 
 from cdc_pipeline.decode import reader, section_cy
 from cdc_pipeline_tests.recordings import Recording, opener
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,12 @@ _GRACE_SECONDS = 900
 
 def structure(minutes: float, _: Path) -> bool:
     """Broken fields under right CRCs, by Hypothesis: the tests of `test_twins.py`, again and again."""
-    return _again(minutes, "test_twins.py", lambda seed: [f"--hypothesis-seed={seed}"], CDC_FUZZ_EXAMPLES=_EXAMPLES)
+    return _again(
+        minutes,
+        "test_twins.py",
+        lambda seed: ["--hypothesis-profile=exploring", f"--hypothesis-seed={seed}"],
+        CDC_FUZZ_EXAMPLES=_EXAMPLES,
+    )
 
 
 def flips(minutes: float, _: Path) -> bool:

@@ -1,16 +1,12 @@
-"""Recordings for the tests of damage, and no deadlines: the machine may be busy."""
+"""Recordings for the tests of damage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
 
 from cdc_pipeline_tests.recordings import Recording, opener
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

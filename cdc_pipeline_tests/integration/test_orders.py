@@ -21,7 +21,6 @@ from cdc_pipeline_tests.recordings import NAMES, Recording
 
 Open = Callable[[str], Recording]
 
-SEED = int(os.environ.get("CDC_ORDER_SEED") or random.SystemRandom().randrange(10**6))
 FOLDER = os.environ.get("CDC_RECORDINGS")
 GIVEN = sorted(path for path in Path(FOLDER).glob("*") if any(path.rglob("oracle.jsonl*"))) if FOLDER else []
 
@@ -59,6 +58,15 @@ def make_store(request: pytest.FixtureRequest) -> Callable[[], Store]:
     return lambda: ClickHouseStore(make_ch_database(), merging=next(merging))
 
 
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Of `CDC_ORDER_SEED`; else the same each time, and for `make test-long` another one, which is printed."""
+    explores = request.node.get_closest_marker("long") is not None
+    seed = os.environ.get("CDC_ORDER_SEED") or (random.SystemRandom().randrange(10**6) if explores else 4)
+    print(f"CDC_ORDER_SEED={seed}")
+    return random.Random(f"{seed} {request.node.name}")
+
+
 def _cases() -> list[Any]:
     slow = [pytest.mark.long, pytest.mark.timeout(1200)]
     cases = [("postgres", name, []) for name in NAMES]
@@ -68,19 +76,19 @@ def _cases() -> list[Any]:
 
 @pytest.mark.parametrize(("make_store", "name"), _cases(), indirect=["make_store"])
 def test_every_order_gives_the_truth(
-    open_recording: Open, make_store: Callable[[], Store], tmp_path: Path, name: str
+    open_recording: Open, make_store: Callable[[], Store], rng: random.Random, tmp_path: Path, name: str
 ) -> None:
     """Forward, in reverse, tripled in any order, and killed, a shipped recording becomes what its node answered."""
     one = Recorded(open_recording(name), tmp_path, make_store)
-    print(f"CDC_ORDER_SEED={SEED}")
-    assert load_in_every_order(one, random.Random(f"{SEED} {name}"), ["reverse", "tripled"]) > 0
+    assert load_in_every_order(one, rng, ["reverse", "tripled"]) > 0
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", GIVEN, ids=[path.name for path in GIVEN])
-def test_given_recordings_give_the_truth(make_store: Callable[[], Store], tmp_path: Path, path: Path) -> None:
+def test_given_recordings_give_the_truth(
+    make_store: Callable[[], Store], rng: random.Random, tmp_path: Path, path: Path
+) -> None:
     """A recording of `CDC_RECORDINGS`, in every order, its micro-batches shuffled once more."""
     one = Recorded(Recording(path.name, path), tmp_path, make_store)
-    print(f"CDC_ORDER_SEED={SEED}")
-    assert load_in_every_order(one, random.Random(f"{SEED} {path.name}"), [*recorded.ORDERS]) > 0
+    assert load_in_every_order(one, rng, [*recorded.ORDERS]) > 0
