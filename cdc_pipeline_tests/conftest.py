@@ -19,7 +19,7 @@ from cdc_pipeline_tests.clickhouse import ChDatabase, ChServer
 from cdc_pipeline_tests.load.timescaledb.provider import header
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.register_profile("exploring", deadline=None)
+settings.register_profile("exploring", deadline=None, derandomize=False)
 settings.load_profile("repeatable")
 """`make test` draws the same examples each time: what fails has to do with what changed. `make test-long` and the
 fuzzers explore. A busy machine is no failure."""
