@@ -55,7 +55,7 @@ def limits(project: Project, lane: Lane) -> Limits:
     with closing(Connection(project.address(lane.destination))) as connection:
         connection.run("CREATE DATABASE IF NOT EXISTS cdc_limit")
         for plan, parts in rows.items():
-            _measure(connection, found, plan, pa.concat_tables(parts))
+            _measure(connection, found, plan, pa.concat_tables(parts, promote_options="default"))
     return found
 
 

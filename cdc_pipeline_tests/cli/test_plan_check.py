@@ -222,11 +222,14 @@ def test_bench_decode_reports_every_figure(shell: Shell) -> None:
     assert all(figures[name] > 0 for name in ("seconds", "mutations_per_s", "cells_per_s", "mb_per_s", "peak_rss_mb"))
 
 
-def test_bench_load_sets_the_limit_beside_the_rate(shell: Shell) -> None:
-    """Loading is measured against COPY of the same rows in the same run."""
-    answer = shell("bench", "load", "postgres", "cdc_raw", "--passes", "1", "--json")
+@pytest.mark.parametrize(
+    ("what", "changes"), [(["postgres", "cdc_raw"], 2960), (["clickhouse"], 20_663)], ids=["postgres", "the demo's"]
+)
+def test_bench_load_sets_the_limit_beside_the_rate(shell: Shell, what: list[str], changes: int) -> None:
+    """Loading is measured against the server's own way in for the same rows in the same run."""
+    answer = shell("bench", "load", *what, "--passes", "1", "--json")
     assert answer.code == 0
     (figures,) = answer.records
-    assert figures["changes"] == 2960
+    assert figures["changes"] == changes
     assert figures["ratio"] == pytest.approx(figures["changes_per_s"] / figures["limit_per_s"])
     assert shell("bench", "load", "nowhere", "cdc_raw").code == 2
