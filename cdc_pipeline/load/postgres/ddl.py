@@ -58,7 +58,7 @@ LARGEST_TABLE = 1600
 def width(plan: TablePlan) -> int:
     """Columns of the widest state table."""
     keys = sum(2 if key.by_bytes else 1 for key in plan.partition_key)
-    rows = keys + len(plan.clustering) + 6 + sum(len(value_parts(value)) for value in plan.regular)
+    rows = keys + len(plan.clustering) + 5 + bool(plan.formed) + sum(len(value_parts(one)) for one in plan.regular)
     return max(rows, keys + 2 + sum(len(value_parts(value)) for value in plan.static))
 
 
